@@ -1,0 +1,1 @@
+"""Scores the engine against labelled rows; run it with `python -m eval` from a checkout."""

@@ -1,0 +1,705 @@
+"""The tasks: each gives the engine and its baselines the same rows and scores them alike."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+
+from eval import metrics
+from eval.baselines import (
+    BM25,
+    ExactLabels,
+    RolePrediction,
+    majority,
+    role_by_majority,
+    role_by_title,
+    roles_by_tfidf,
+)
+from eval.engine import Engine
+from eval.errors import EvaluationError
+from eval.metrics import Estimate, LabelledSpan
+from eval.rows import (
+    ExtractionRow,
+    LinkingRow,
+    MustRow,
+    OccupationRow,
+    RequirementRow,
+    RoleRow,
+    Row,
+    SpansRow,
+)
+from extractor.records import REQUIREMENTS, ROLE_CLASSES, JobPosting, JobResult
+from taxonomies.records import SKILL_KINDS, Kind
+
+Level = Literal["sentence", "span"]
+Estimates = dict[str, Estimate]
+Measure = Callable[[Sequence[str], Set[str]], float]
+"""Scores the ranked ids of one query against the relevant ones."""
+
+ItemT = TypeVar("ItemT")
+
+ENGINE = "jobshift"
+TFIDF = "TF-IDF regression, 5 folds"
+RANKED = 100
+"""Depth of a ranking; a first relevant concept further down counts 0 in `mrr`."""
+
+BATCH = 32
+LATENCY_ADS = 100
+SPAN_LABELS = ("SKILL", "KNOWLEDGE")
+ABSTAINED = "abstained"
+ROLE_LABELS: tuple[str, ...] = (*ROLE_CLASSES, ABSTAINED)
+
+WARM_UP = "We look for an accountant who prepares annual accounts.\n- Knowledge of tax law"
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)|\n")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a task works on.
+
+    Attributes:
+        engine: The engine under evaluation.
+        rows: Rows of the task's own model.
+        level: Queries of `linking`: whole sentences or labelled spans.
+        load_seconds: How long the engine took to load.
+    """
+
+    engine: Engine
+    rows: Sequence[Any]
+    level: Level = "sentence"
+    load_seconds: float = 0.0
+
+
+@dataclass
+class Outcome:
+    """What a task found.
+
+    Attributes:
+        n: Number of rows that count in at least one metric.
+        systems: Metrics of the engine first, then of the baselines, the main one first.
+        notes: Remarks on rows left out, errors and the like.
+        details: More for the JSON report, such as the confusion matrix.
+    """
+
+    n: int
+    systems: dict[str, Estimates]
+    notes: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Task(NamedTuple):
+    """A task: the rows that it reads, and the function that scores them."""
+
+    rows: type[Row]
+    score: Callable[[Run], Outcome]
+
+
+# Linking and occupations: rankings.
+
+
+def linking(run: Run) -> Outcome:
+    """Rank all skill concepts for each sentence or labelled span that has a gold concept."""
+    rows: Sequence[LinkingRow] = run.rows
+    queries = [query for row in rows for query in _link_queries(row, run.level)]
+
+    def rank(batch: Sequence[_Query]) -> list[list[str]]:
+        linked = run.engine.link_batch([query.text for query in batch], k=RANKED)
+        return [[candidate.concept_id for candidate in candidates] for candidates in linked]
+
+    measures: dict[str, Measure] = {
+        "mrr": metrics.reciprocal_rank,
+        **{f"rp@{k}": partial(metrics.r_precision_at, k=k) for k in (1, 5, 10)},
+        "recall@50": partial(metrics.recall_at, k=50),
+    }
+    return _ranking(run, queries, rank, SKILL_KINDS, measures)
+
+
+def occupations(run: Run) -> Outcome:
+    """Rank all occupations for each title."""
+    rows: Sequence[OccupationRow] = run.rows
+    queries = [
+        _Query(row, row.title or row.text, {row.occupation.uri})
+        for row in rows
+        if row.occupation and row.occupation.uri
+    ]
+    with_ads = any(query.row.text != query.text for query in queries)
+
+    def rank(batch: Sequence[_Query]) -> list[list[str]]:
+        titles = [query.text for query in batch]
+        ads = [query.row.text for query in batch] if with_ads else None
+        matched = run.engine.occupations_batch(titles, ads, k=RANKED)
+        return [[match.concept_id for match in matches] for matches in matched]
+
+    measures: dict[str, Measure] = {
+        "accuracy@1": partial(metrics.recall_at, k=1),
+        "recall@5": partial(metrics.recall_at, k=5),
+        "recall@10": partial(metrics.recall_at, k=10),
+        "mrr": metrics.reciprocal_rank,
+    }
+    return _ranking(run, queries, rank, ("occupation",), measures)
+
+
+class _Query(NamedTuple):
+    row: Row
+    text: str
+    gold: set[str]
+
+
+def _link_queries(row: LinkingRow, level: Level) -> list[_Query]:
+    links = [link for link in row.links if link.uri]
+    if level == "sentence":
+        gold = {str(link.uri) for link in links}
+        return [_Query(row, row.text, gold)] if gold else []
+    spans: dict[tuple[int | None, int | None, str], set[str]] = defaultdict(set)
+    for link in links:
+        if not link.span:
+            raise EvaluationError(
+                f"{row.place}: a link has no `span`; use --level sentence with this file"
+            )
+        spans[link.start, link.end, link.span].add(str(link.uri))
+    return [_Query(row, span, gold) for (_, _, span), gold in spans.items()]
+
+
+def _ranking(
+    run: Run,
+    queries: Sequence[_Query],
+    rank: Callable[[Sequence[_Query]], list[list[str]]],
+    kinds: tuple[Kind, ...],
+    measures: Mapping[str, Measure],
+) -> Outcome:
+    if not queries:
+        raise EvaluationError("no usable rows: none has the URI of a gold concept")
+    bm25 = BM25(run.engine.taxonomy.of_kind(*kinds))
+    systems: dict[str, Callable[[Sequence[_Query]], list[list[str]]]] = {
+        ENGINE: rank,
+        "BM25": lambda batch: bm25.rank([query.text for query in batch], RANKED),
+    }
+    scored = {}
+    for system, ranker in systems.items():
+        values: dict[str, list[float]] = {name: [] for name in measures}
+        for batch in _batches(queries):
+            for query, ranked in zip(batch, ranker(batch), strict=True):
+                for name, measure in measures.items():
+                    values[name].append(measure(ranked, query.gold))
+        scored[system] = _means(values, [query.row.document for query in queries])
+    used = len({query.row.place for query in queries})
+    notes = _left_out(len(run.rows) - used, "without the URI of a gold concept")
+    if len(queries) != used:
+        notes.append(f"{len(queries)} queries")
+    return _with_missing(
+        Outcome(used, scored, notes), run, (uri for query in queries for uri in query.gold)
+    )
+
+
+# Extraction, must, spans: what stands in a text.
+
+
+def extraction(run: Run) -> Outcome:
+    """Compare the returned set of concepts with the gold set."""
+    rows: Sequence[ExtractionRow] = run.rows
+    with_gold, empty = [], []
+    for row in rows:
+        if any(link.uri for link in row.links or ()):
+            with_gold.append(row)
+        elif not row.links and not row.spans:
+            empty.append(row)
+    used = [*with_gold, *empty]
+    if not used:
+        raise EvaluationError("no usable rows: none has a gold URI, and none is without any skill")
+    gold = [{link.uri for link in row.links or () if link.uri} for row in with_gold]
+    results, notes = _read(run.engine, used)
+    scored = {}
+    for system, found in _concept_sets(run, used, results).items():
+        counts = [metrics.set_counts(a, b) for a, b in zip(found, gold, strict=False)]
+        scored[system] = {
+            **_precision_recall_f1(counts, with_gold),
+            **_concepts_per_empty_row(found[len(with_gold) :], empty),
+        }
+    notes += _left_out(
+        len(rows) - len(used), "whose skills have no URI: neither gold nor without skills"
+    )
+    notes.append(f"{len(with_gold)} rows with gold URIs, {len(empty)} rows without any skill")
+    outcome = Outcome(len(used), scored, notes)
+    return _with_missing(outcome, run, (uri for uris in gold for uri in uris if uri))
+
+
+def must(run: Run) -> Outcome:
+    """Count demanded concepts that are found, and forbidden ones."""
+    rows: Sequence[MustRow] = run.rows
+    results, notes = _read(run.engine, rows)
+    demanded = [{reference.uri for reference in row.must} for row in rows]
+    forbidden = [{reference.uri for reference in row.must_not} for row in rows]
+    empty = [index for index, row in enumerate(rows) if row.must_be_empty]
+    used = sum(bool(row.must or row.must_not or row.must_be_empty) for row in rows)
+    if not used:
+        raise EvaluationError(
+            "no usable rows: none has concepts in `must` or `must_not`, none `must_be_empty`"
+        )
+    scored = {}
+    for system, found in _concept_sets(run, rows, results).items():
+        recall = [
+            (len(uris & concepts), len(uris)) if uris else None
+            for concepts, uris in zip(found, demanded, strict=True)
+        ]
+        violations = [
+            (float(bool(uris & concepts)), 1) if uris else None
+            for concepts, uris in zip(found, forbidden, strict=True)
+        ]
+        scored[system] = {
+            **_mean_of_terms("must_recall", recall, rows),
+            **_mean_of_terms("must_not_violations", violations, rows),
+            **_concepts_per_empty_row([found[i] for i in empty], [rows[i] for i in empty]),
+        }
+    notes += _left_out(len(rows) - used, "that demand and forbid nothing")
+    outcome = Outcome(used, scored, notes)
+    return _with_missing(outcome, run, (uri for uris in (*demanded, *forbidden) for uri in uris))
+
+
+def spans(run: Run) -> Outcome:
+    """Compare the places of named skills with gold spans."""
+    rows: Sequence[SpansRow] = run.rows
+    labels_of_file: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        labels_of_file[row.file].update(span.label for span in row.spans)
+    all_labels = set().union(*labels_of_file.values())
+    if not all_labels:
+        raise EvaluationError("no usable rows: none has a gold span")
+    results, notes = _read(run.engine, rows)
+    exact = ExactLabels(run.engine.taxonomy.of_kind(*SKILL_KINDS))
+    systems = {
+        ENGINE: [_predicted_spans(result) for result in results],
+        "exact labels": [
+            {LabelledSpan(m.start, m.end, _span_label(m.kind)) for m in exact.find(row.text)}
+            for row in rows
+        ],
+    }
+    gold = [{LabelledSpan(s.start, s.end, s.label) for s in row.spans} for row in rows]
+    scored: dict[str, Estimates] = {}
+    for system, predicted in systems.items():
+        scored[system] = {}
+        for label in sorted(all_labels, key=_span_label_order):
+            # A file that does not label skills and knowledge says nothing about precision.
+            chosen = [
+                index
+                for index, row in enumerate(rows)
+                if label in labels_of_file[row.file]
+                or (label in SPAN_LABELS and labels_of_file[row.file] & set(SPAN_LABELS))
+            ]
+            scored[system].update(
+                _span_metrics(
+                    label,
+                    [predicted[index] for index in chosen],
+                    [gold[index] for index in chosen],
+                    [rows[index] for index in chosen],
+                )
+            )
+    others = sorted(all_labels - set(SPAN_LABELS))
+    if others:
+        notes.append(f"{', '.join(others)}: recall only, by a prediction of either label")
+    return Outcome(len(rows), scored, notes)
+
+
+def _span_label_order(label: str) -> tuple[bool, bool, str]:
+    return label not in SPAN_LABELS, label != SPAN_LABELS[0], label
+
+
+def _span_label(kind: str) -> str:
+    return "SKILL" if kind == "skill" else "KNOWLEDGE"
+
+
+def _predicted_spans(result: JobResult) -> set[LabelledSpan]:
+    return {
+        LabelledSpan(match.start, match.end, _span_label(match.kind))
+        for skill in result.skills
+        for match in skill.matches
+        if match.method != "sentence"
+    }
+
+
+def _span_metrics(
+    label: str,
+    predicted: list[set[LabelledSpan]],
+    gold: list[set[LabelledSpan]],
+    rows: Sequence[Row],
+) -> Estimates:
+    named = label in SPAN_LABELS
+    right = [{span for span in spans_ if span.label == label} for spans_ in gold]
+    given = [
+        {span for span in spans_ if span.label == label}
+        if named
+        else {span._replace(label=label) for span in spans_}
+        for spans_ in predicted
+    ]
+    estimates: Estimates = {}
+    for way, count in (("strict", metrics.set_counts), ("overlap", metrics.overlap_counts)):
+        counts = [count(a, b) for a, b in zip(given, right, strict=True)]
+        for name, estimate in _precision_recall_f1(counts, rows).items():
+            if named or name == "recall":
+                estimates[f"{way}_{name}/{label}"] = estimate
+    return estimates
+
+
+# Requirement and roles: classes.
+
+
+def requirement(run: Run) -> Outcome:
+    """Compare how mentions are asked for."""
+    rows: Sequence[RequirementRow] = [row for row in run.rows if row.mentions]
+    if not rows:
+        raise EvaluationError("no usable rows: none has a mention")
+    gold = [mention.requirement for row in rows for mention in row.mentions]
+    documents = [row.document for row in rows for _ in row.mentions]
+    predicted = [
+        status for row in rows for status in run.engine.requirements(row.text, row.offsets)
+    ]
+    scored, matrices = {}, {}
+    systems: dict[str, Sequence[str]] = {
+        ENGINE: predicted,
+        "majority": [str(majority(gold))] * len(gold),
+    }
+    for system, statuses in systems.items():
+        cells = metrics.confusion(gold, statuses, REQUIREMENTS)
+        scored[system] = metrics.bootstrap(
+            cells,
+            {"accuracy": metrics.accuracy, **_f1_by_class(REQUIREMENTS)},
+            documents=documents,
+        )
+        matrices[system] = cells
+    notes = _left_out(len(run.rows) - len(rows), "without a mention")
+    notes.append(f"{len(gold)} mentions")
+    return Outcome(
+        len(rows), scored, notes, {"confusion": _confusion(matrices[ENGINE], REQUIREMENTS)}
+    )
+
+
+def roles(run: Run) -> Outcome:
+    """Compare role classes."""
+    rows: Sequence[RoleRow] = [row for row in run.rows if row.label]
+    if not rows:
+        raise EvaluationError("no usable rows: none has a label")
+    results, notes = _read(run.engine, rows)
+    gold = [str(row.label) for row in rows]
+    constant = role_by_majority(
+        gold,
+        [row.gold_nearest for row in rows if row.gold_nearest],
+        [row.channel for row in rows if row.channel],
+    )
+    systems = {
+        ENGINE: [_role_prediction(result) for result in results],
+        "title keywords": [role_by_title(row.title or "") for row in rows],
+        "majority": [constant] * len(rows),
+    }
+    texts = [f"{row.title or ''}\n{row.text}" for row in rows]
+    learned = roles_by_tfidf(texts, gold, [row.document for row in rows])
+    if learned:
+        systems[TFIDF] = learned
+    scored = {system: _role_metrics(rows, predicted) for system, predicted in systems.items()}
+    if learned:
+        scored[TFIDF].pop("channel_accuracy", None)  # it learns classes, not channels
+    matrix = metrics.confusion(gold, [p.label or ABSTAINED for p in systems[ENGINE]], ROLE_LABELS)
+    notes += _left_out(len(run.rows) - len(rows), "without a label")
+    return Outcome(len(rows), scored, notes, {"confusion": _confusion(matrix, ROLE_LABELS)})
+
+
+def _role_prediction(result: JobResult) -> RolePrediction:
+    role = result.role
+    if role is None:
+        return RolePrediction(None)
+    probabilities = {str(label): p for label, p in role.probabilities.items()}
+    return RolePrediction(role.label, role.nearest, role.channel, probabilities or None)
+
+
+def _role_metrics(rows: Sequence[RoleRow], predicted: Sequence[RolePrediction]) -> Estimates:
+    gold = [str(row.label) for row in rows]
+    documents = [row.document for row in rows]
+    pairs = list(zip(rows, predicted, strict=True))
+    estimates = metrics.bootstrap(
+        metrics.confusion(gold, [p.label or ABSTAINED for p in predicted], ROLE_LABELS),
+        {
+            "accuracy": metrics.accuracy,
+            "macro_f1": partial(metrics.macro_f1, classes=len(ROLE_CLASSES)),
+            "kappa": metrics.kappa,
+            **_f1_by_class(ROLE_CLASSES),
+        },
+        documents=documents,
+    )
+    certain = [
+        (row, *max(p.probabilities.items(), key=lambda item: item[1]))
+        for row, p in pairs
+        if p.probabilities
+    ]
+    if certain:
+        estimates |= metrics.bootstrap(
+            metrics.calibration_counts(
+                [probability for _, _, probability in certain],
+                [label == row.label for row, label, _ in certain],
+            ),
+            {"ece": metrics.expected_calibration_error},
+            documents=[row.document for row, _, _ in certain],
+        )
+    estimates |= _means({"abstained": [float(p.label is None) for p in predicted]}, documents)
+    nearest = [
+        (float(p.nearest == row.gold_nearest), 1) if row.gold_nearest else None for row, p in pairs
+    ]
+    estimates |= _mean_of_terms("nearest_accuracy", nearest, rows)
+    channel = [(float(p.channel == row.channel), 1) if row.channel else None for row, p in pairs]
+    estimates |= _mean_of_terms("channel_accuracy", channel, rows)
+    by_pair: dict[Hashable, list[bool]] = defaultdict(list)
+    for row, p in pairs:
+        if row.pair is not None and row.same_as_pair is not None:
+            by_pair[row.document].append(p.label == row.label)
+    both = {pair: float(all(right)) for pair, right in by_pair.items() if len(right) == 2}
+    return estimates | _means({"pairs_right": list(both.values())}, list(both))
+
+
+# Speed.
+
+
+def speed(run: Run) -> Outcome:
+    """Measure throughput over batches and latency over single ads.
+
+    Ads whose latency is taken are none of those whose throughput is taken: an engine that
+    remembers sentences would else be measured on what it has seen.
+    """
+    rows: Sequence[Row] = run.rows
+    if len(rows) < 2:
+        raise EvaluationError("speed needs at least two ads: one for latency, one for throughput")
+    step = max(2, -(-len(rows) // LATENCY_ADS))
+    single = [row for index, row in enumerate(rows) if index % step == 0]
+    many = [row for index, row in enumerate(rows) if index % step]
+    engine = run.engine
+    exact = ExactLabels(engine.taxonomy.of_kind(*SKILL_KINDS))
+
+    started = time.perf_counter()
+    engine.extract(WARM_UP)
+    notes = [
+        f"first ad after loading, not counted: {time.perf_counter() - started:.2f} s",
+        f"latency of {len(single)} single ads, throughput of {len(many)} others in batches of "
+        f"{BATCH}",
+    ]
+    errors: list[JobResult] = []
+
+    def read_one(row: Row) -> None:
+        errors.extend(_failed([engine.extract(row.text, title=row.title, id=row.place)]))
+
+    def read_batch(batch: Sequence[Row]) -> None:
+        errors.extend(_failed(engine.extract_batch(_postings(batch), batch_size=BATCH)))
+
+    def match_one(row: Row) -> None:
+        exact.find(row.text)
+
+    def match_batch(batch: Sequence[Row]) -> None:
+        for row in batch:
+            exact.find(row.text)
+
+    load = Estimate(*[run.load_seconds] * 3)
+    scored = {
+        ENGINE: {
+            **_throughput(many, read_batch),
+            **_latency(single, read_one),
+            "load_s": load,
+            "peak_rss_mb": Estimate(*[peak_rss_mb()] * 3),
+        },
+        "exact labels": {**_throughput(many, match_batch), **_latency(single, match_one)},
+    }
+    notes += _error_note(errors)
+    threads = thread_count()
+    notes.append("threads: " + ", ".join(f"{name} {count}" for name, count in threads.items()))
+    return Outcome(len(rows), scored, notes, {"threads": threads})
+
+
+def _throughput(rows: Sequence[Row], work: Callable[[Sequence[Row]], None]) -> Estimates:
+    counts = []
+    for batch in _batches(rows):
+        started = time.perf_counter()
+        work(batch)
+        seconds = time.perf_counter() - started
+        texts = [row.text for row in batch]
+        counts.append((len(texts), sum(map(count_sentences, texts)), sum(map(len, texts)), seconds))
+    return metrics.bootstrap(
+        np.array(counts, dtype=np.float64),
+        {
+            name: partial(_per_second, column)
+            for column, name in enumerate(("ads_per_s", "sentences_per_s", "chars_per_s"))
+        },
+    )
+
+
+def _per_second(column: int, sums: metrics.Array) -> metrics.Array:
+    return metrics.mean(sums[..., [column, 3]])
+
+
+def _latency(rows: Sequence[Row], work: Callable[[Row], None]) -> Estimates:
+    milliseconds = []
+    for row in rows:
+        started = time.perf_counter()
+        work(row)
+        milliseconds.append((time.perf_counter() - started) * 1000)
+    return metrics.bootstrap_percentiles(milliseconds, {"latency_p50_ms": 50, "latency_p95_ms": 95})
+
+
+def count_sentences(text: str) -> int:
+    """Sentences by a fixed rule: lines, cut behind full stops, question and exclamation marks.
+
+    Not the engine's own sentences: the figure stays comparable when these change.
+    """
+    return sum(bool(part.strip()) for part in _SENTENCE_END.split(text))
+
+
+def thread_count() -> dict[str, int]:
+    """Threads of the libraries that compute, where they are loaded, and cores of the machine."""
+    import os
+
+    threads = {"cores": os.cpu_count() or 1}
+    if "torch" in sys.modules:
+        threads["torch"] = int(sys.modules["torch"].get_num_threads())
+    if "faiss" in sys.modules:
+        threads["faiss"] = int(sys.modules["faiss"].omp_get_max_threads())
+    return threads
+
+
+def peak_rss_mb() -> float:
+    """Largest memory of this process so far, in MB of 10⁶ bytes."""
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+# Shared.
+
+
+def _batches(items: Sequence[ItemT]) -> Iterator[Sequence[ItemT]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+
+
+def _postings(rows: Iterable[Row]) -> Iterator[JobPosting]:
+    return (JobPosting(id=row.place, text=row.text, title=row.title) for row in rows)
+
+
+def _read(engine: Engine, rows: Sequence[Row]) -> tuple[list[JobResult], list[str]]:
+    results = list(engine.extract_batch(_postings(rows)))
+    if len(results) != len(rows):
+        raise EvaluationError(f"the engine gave {len(results)} results for {len(rows)} ads")
+    return results, _error_note(_failed(results))
+
+
+def _failed(results: Iterable[JobResult]) -> list[JobResult]:
+    return [result for result in results if result.error]
+
+
+def _error_note(failed: Sequence[JobResult]) -> list[str]:
+    if not failed:
+        return []
+    return [
+        f"{len(failed)} rows gave an error and count as no answer; the first: {failed[0].error}"
+    ]
+
+
+def _left_out(count: int, reason: str) -> list[str]:
+    return [f"left out: {count} rows {reason}"] if count else []
+
+
+def _concept_sets(
+    run: Run, rows: Sequence[Row], results: Sequence[JobResult]
+) -> dict[str, list[set[str]]]:
+    """Concepts that each system says are asked for or mentioned: negated ones are not."""
+    exact = ExactLabels(run.engine.taxonomy.of_kind(*SKILL_KINDS))
+    return {
+        ENGINE: [
+            {skill.concept_id for skill in result.skills if skill.requirement != "negated"}
+            for result in results
+        ],
+        "exact labels": [{match.concept_id for match in exact.find(row.text)} for row in rows],
+    }
+
+
+def _with_missing(outcome: Outcome, run: Run, gold: Iterable[str]) -> Outcome:
+    uris, taxonomy = set(gold), run.engine.taxonomy
+    missing = sorted(uri for uri in uris if uri not in taxonomy)
+    outcome.details["gold_uris"] = {"distinct": len(uris), "missing": missing}
+    if missing:
+        outcome.notes.append(
+            f"{len(missing)} of {len(uris)} labelled URIs are not in taxonomy {taxonomy.name} "
+            f"{taxonomy.version}, so cannot be found; the first: {missing[0]}"
+        )
+    return outcome
+
+
+def _precision_recall_f1(
+    counts: Sequence[tuple[int, int, int, int]], rows: Sequence[Row]
+) -> Estimates:
+    return metrics.bootstrap(
+        np.array(counts, dtype=np.float64).reshape(-1, 4),
+        {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1},
+        documents=[row.document for row in rows],
+    )
+
+
+def _concepts_per_empty_row(found: Sequence[set[str]], rows: Sequence[Row]) -> Estimates:
+    return _means(
+        {"concepts_per_empty_row": [float(len(concepts)) for concepts in found]},
+        [row.document for row in rows],
+    )
+
+
+def _means(values: Mapping[str, Sequence[float]], documents: Sequence[Hashable]) -> Estimates:
+    estimates: Estimates = {}
+    for name, column in values.items():
+        counts = np.stack([np.asarray(column, dtype=np.float64), np.ones(len(column))], axis=1)
+        estimates |= metrics.bootstrap(counts, {name: metrics.mean}, documents=documents)
+    return estimates
+
+
+def _mean_of_terms(
+    name: str, terms: Sequence[tuple[float, float] | None], rows: Sequence[Row]
+) -> Estimates:
+    """The mean over rows that have terms, given as their sum and number."""
+    counted = [(term, row.document) for term, row in zip(terms, rows, strict=True) if term]
+    return metrics.bootstrap(
+        np.array([term for term, _ in counted], dtype=np.float64).reshape(-1, 2),
+        {name: metrics.mean},
+        documents=[document for _, document in counted],
+    )
+
+
+def _f1_by_class(labels: Sequence[str]) -> dict[str, metrics.Metric]:
+    return {f"f1/{label}": partial(_f1_of, index) for index, label in enumerate(labels)}
+
+
+def _f1_of(index: int, matrix: metrics.Array) -> metrics.Array:
+    value: metrics.Array = metrics.class_f1(matrix)[..., index]
+    return value
+
+
+def _confusion(cells: metrics.Array, labels: Sequence[str]) -> dict[str, dict[str, int]]:
+    matrix = cells.sum(axis=0).astype(int)
+    return {
+        gold: dict(zip(labels, map(int, row), strict=True))
+        for gold, row in zip(labels, matrix, strict=True)
+        if gold != ABSTAINED
+    }
+
+
+TASKS: dict[str, Task] = {
+    "linking": Task(LinkingRow, linking),
+    "extraction": Task(ExtractionRow, extraction),
+    "spans": Task(SpansRow, spans),
+    "occupations": Task(OccupationRow, occupations),
+    "requirement": Task(RequirementRow, requirement),
+    "must": Task(MustRow, must),
+    "roles": Task(RoleRow, roles),
+    "speed": Task(Row, speed),
+}

@@ -1,0 +1,355 @@
+"""The command `jobshift`.
+
+Exit status: 0 if all went well, 1 if a row of a batch had an error, 2 on bad usage or input that
+cannot be read at all, 130 on Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from extractor.errors import InputFileError, JobshiftError
+from taxonomies.errors import TaxonomyError
+
+if TYPE_CHECKING:
+    from taxonomies.records import Concept, Taxonomy
+
+# What takes long to import (torch, spaCy, faiss, pyarrow) is imported by the command that needs it.
+
+Taxonomy_ = Annotated[str, typer.Option("--taxonomy", help="Name of an installed taxonomy.")]
+Encoder_ = Annotated[
+    str,
+    typer.Option("--encoder", help="minilm, or a sentence-transformers model or folder."),
+]
+Json_ = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+Top_ = Annotated[int, typer.Option("-k", min=1, help="How many concepts to show.")]
+
+
+class _Commands(TyperGroup):
+    """Turns what users can mend into a message and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (JobshiftError, TaxonomyError) as error:
+            typer.echo(f"jobshift: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            typer.echo("jobshift: interrupted", err=True)
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # The reader is gone (`| head`); what is still in the buffer has nowhere to go.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Read job ads: which skills they ask for, and what machine learning does to the role.",
+)
+taxonomy_app = typer.Typer(no_args_is_help=True, help="Install and look into taxonomies.")
+app.add_typer(taxonomy_app, name="taxonomy")
+
+
+def main() -> None:
+    """Run the command line."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # rather a "?" than a traceback
+    app()
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"jobshift {version('jobshift')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def extract(
+    file: Annotated[
+        str | None, typer.Argument(help="One ad as plain UTF-8 text; - for standard input.")
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(help="Job title, where it stands apart from the text.")
+    ] = None,
+    taxonomy: Taxonomy_ = "default",
+    encoder: Encoder_ = "minilm",
+    as_json: Json_ = False,
+) -> None:
+    """Read one ad and show its skills and its role class."""
+    from extractor import SkillExtractor
+    from extractor.render import render_result
+
+    text = _read_text(file)
+    name = "ad" if file in (None, "-") else Path(str(file)).stem
+    engine = SkillExtractor.load(taxonomy, encoder=encoder)
+    result = engine.extract(text, title=title, id=name)
+    if as_json:
+        _write_json(result.model_dump(mode="json"))
+    else:
+        Console().print(render_result(result))
+
+
+@app.command()
+def batch(
+    source: Annotated[Path, typer.Argument(metavar="IN", help=".jsonl, .csv or .parquet")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help=".jsonl, .csv or .parquet")],
+    id_column: Annotated[str, typer.Option(help="Column of the id.")] = "id",
+    text_column: Annotated[str, typer.Option(help="Column of the ad's text.")] = "text",
+    title_column: Annotated[str, typer.Option(help="Column of the job title.")] = "title",
+    date_column: Annotated[str, typer.Option(help="Column of the date.")] = "date",
+    industry_column: Annotated[str, typer.Option(help="Column of the industry.")] = "industry",
+    batch_size: Annotated[int, typer.Option(min=1, help="Ads read at once.")] = 32,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT, drop a stopped run.")
+    ] = False,
+    errors: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write rows with errors, as JSONL.")
+    ] = None,
+    taxonomy: Taxonomy_ = "default",
+    encoder: Encoder_ = "minilm",
+) -> None:
+    """Read a file of ads and write one result a row."""
+    from extractor import SkillExtractor
+    from extractor.batch import check_targets, run_batch
+    from extractor.files import ColumnNames, read_postings
+    from extractor.render import render_summary
+
+    columns = ColumnNames(
+        id=id_column,
+        text=text_column,
+        title=title_column,
+        date=date_column,
+        industry=industry_column,
+    )
+    # Before the models are loaded, so that a slip shows at once.
+    check_targets(source, target, errors=errors, resume=resume, overwrite=overwrite)
+    read_postings(source, columns=columns)
+    engine = SkillExtractor.load(taxonomy, encoder=encoder)
+    try:
+        with _progress("reading ads") as progress:
+            summary = run_batch(
+                engine,
+                source,
+                target,
+                columns=columns,
+                batch_size=batch_size,
+                resume=resume,
+                overwrite=overwrite,
+                errors=errors,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        typer.echo(
+            "jobshift: interrupted; what is done is kept. To go on, "
+            "give the same command with --resume (and without --overwrite)",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    Console(stderr=True).print(render_summary(summary))
+    if summary.rows == 0:
+        typer.echo(f"jobshift: {source} holds no rows", err=True)
+    if summary.errors:
+        hint = "" if errors else " (the column error says why; --errors FILE collects them)"
+        typer.echo(f"jobshift: rows with errors: {summary.errors:,}{hint}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def link(
+    text: Annotated[str, typer.Argument(help="A phrase or a sentence.")],
+    k: Top_ = 10,
+    taxonomy: Taxonomy_ = "default",
+    encoder: Encoder_ = "minilm",
+    as_json: Json_ = False,
+) -> None:
+    """Show the concepts that a phrase or sentence may mean."""
+    from extractor import SkillExtractor
+    from extractor.render import render_candidates
+
+    if not text.strip():
+        raise typer.BadParameter("the text is empty; give a phrase or a sentence")
+    (candidates,) = SkillExtractor.load(taxonomy, encoder=encoder).link_batch([text], k=k)
+    if as_json:
+        _write_json([candidate.model_dump(mode="json") for candidate in candidates])
+    else:
+        Console().print(render_candidates(candidates))
+
+
+@taxonomy_app.command("list")
+def list_taxonomies() -> None:
+    """List the taxonomies that are installed or can be."""
+    import taxonomies
+
+    installed = taxonomies.installed()
+    for about in installed:
+        concepts = f"{sum(about.counts.values()):,} concepts"
+        typer.echo(f"{about.name:20} {about.version:20} {about.language:4} {concepts}")
+    for name in taxonomies.available():
+        if name not in {about.name for about in installed}:
+            typer.echo(f"{name:20} not installed: jobshift taxonomy install {name}")
+
+
+@taxonomy_app.command()
+def install(
+    name: Annotated[str, typer.Argument(help="Name to install it under.")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Download of ESCO, O*NET, or own file."),
+    ] = None,
+    encoder: Encoder_ = "minilm",
+) -> None:
+    """Download or read a taxonomy, compile it and encode its names."""
+    import taxonomies
+    from extractor.index import build_index
+
+    console = Console(stderr=True, markup=False, highlight=False)
+    with console.status(f"installing {name}"):
+        taxonomies.install(name, source=source, progress=console.print)
+    with _progress("encoding names") as progress:
+        build_index(name, encoder=encoder, progress=progress)
+    typer.echo(f"{name} is installed in {taxonomies.folder(name)}")
+
+
+@taxonomy_app.command()
+def info(
+    name: Annotated[str, typer.Argument(help="Name of an installed taxonomy.")] = "default",
+) -> None:
+    """Show what an installed taxonomy holds and who publishes it."""
+    import taxonomies
+
+    about = taxonomies.manifest(name)
+    for label, value in (
+        ("name", about.name),
+        ("version", about.version),
+        ("language", about.language),
+        ("concepts", f"{sum(about.counts.values()):,}"),
+        *((f"  {kind}", f"{count:,}") for kind, count in about.counts.items()),
+        ("relations", f"{sum(about.relations.values()):,}"),
+        *((f"  {kind}", f"{count:,}") for kind, count in about.relations.items()),
+        ("sha256", about.sha256),
+        ("folder", taxonomies.folder(name)),
+    ):
+        typer.echo(f"{label:12} {value}")
+    if about.licence:
+        typer.echo(f"\n{about.licence}")
+
+
+@taxonomy_app.command()
+def search(
+    text: Annotated[str, typer.Argument(help="Words of a name, or their beginnings.")],
+    k: Top_ = 10,
+    taxonomy: Taxonomy_ = "default",
+) -> None:
+    """Find concepts by their names (`jobshift link` finds them by meaning)."""
+    import taxonomies
+
+    found = _find_concepts(taxonomies.load(taxonomy), text)[:k]
+    for concept, name in found:
+        other = "" if name == concept.label else f"  ({name})"
+        typer.echo(f"{concept.kind:10} {concept.label}{other}\n{'':10} {concept.id}")
+    if not found:
+        typer.echo(f"No concept of {taxonomy} has a name with {text!r}", err=True)
+
+
+@taxonomy_app.command()
+def remove(name: Annotated[str, typer.Argument(help="Name of an installed taxonomy.")]) -> None:
+    """Delete an installed taxonomy and its index."""
+    import taxonomies
+
+    taxonomies.remove(name)
+    typer.echo(f"{name} is removed")
+
+
+def _find_concepts(taxonomy: Taxonomy, text: str) -> list[tuple[Concept, str]]:
+    """Concepts with the name that fits: exact ones first, then labels, then the shortest."""
+    wanted = text.casefold().split()
+    found: list[tuple[tuple[bool, bool, int], Concept, str]] = []
+    for concept in taxonomy.concepts if wanted else ():
+        fitting = []
+        for name in concept.names:
+            words = name.casefold().split()
+            if all(any(word.startswith(part) for word in words) for part in wanted):
+                rank = (words != wanted, name != concept.label, len(name))
+                fitting.append((rank, concept, name))
+        if fitting:
+            found.append(min(fitting, key=lambda item: item[0]))
+    found.sort(key=lambda item: item[0])
+    return [(concept, name) for _, concept, name in found]
+
+
+def _read_text(file: str | None) -> str:
+    if file is None and sys.stdin.isatty():
+        raise typer.BadParameter("name a file with one ad, or - to read it from standard input")
+    if file in (None, "-"):
+        shown, content = "standard input", sys.stdin.buffer.read()
+    else:
+        path = Path(str(file))
+        shown = str(path)
+        if path.suffix.lower() in (".jsonl", ".csv", ".parquet"):
+            raise InputFileError(f"{path} looks like a file of many ads: use `jobshift batch`")
+        try:
+            content = path.read_bytes()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputFileError(f"{shown} cannot be read: {reason}") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputFileError(
+            f"{shown} is not UTF-8 text (byte 0x{content[error.start]:02X} at {error.start}); "
+            "convert it to plain text in UTF-8"
+        ) from error
+
+
+def _write_json(value: object) -> None:
+    # As bytes: JSON is UTF-8 whatever the terminal speaks.
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2).encode())
+
+
+@contextmanager
+def _progress(task: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, silent where that is no terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as bar:
+        shown = bar.add_task(task, total=None)
+        yield lambda done, total: bar.update(shown, completed=done, total=total)

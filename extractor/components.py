@@ -1,0 +1,385 @@
+"""The spaCy components: each computes with `predict` and writes with `set_annotations`.
+
+All work on lists of documents; calling one with a single document is a batch of one. What they
+write is plain data (span groups with parallel lists in `attrs`, dictionaries in `doc._`), so a
+document survives `to_bytes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Generic, TypeVar, cast
+
+from spacy.tokens import Doc, Span, SpanGroup
+
+from extractor.linker import Link, Linker, LinkerModel, Query
+from extractor.mentions import Mention
+from extractor.occupations import OccupationFinder
+from extractor.phrases import Phrase, candidate_phrases
+from extractor.records import (
+    BOILERPLATE_ZONES,
+    OccupationMatch,
+    Requirement,
+    RoleAssessment,
+    Sentence,
+    TaskMatch,
+    Zone,
+    ZoneLabel,
+)
+from extractor.requirement import classify_requirement
+from extractor.resources import Resources
+from extractor.roles import RoleClassifier, RoleInput
+from extractor.zones import find_zones, split_sentences
+
+for _name in ("jobshift_title", "jobshift_occupations", "jobshift_role"):
+    if not Doc.has_extension(_name):
+        Doc.set_extension(_name, default=None)
+
+OCCUPATION_TEXT_CHARACTERS = 400
+OCCUPATIONS = 5
+
+Prediction = TypeVar("Prediction")
+Item = TypeVar("Item")
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Cut a stream into lists of `size` items, the last one possibly shorter."""
+    stream = iter(items)
+    while batch := list(islice(stream, size)):
+        yield batch
+
+
+class Component(Generic[Prediction]):
+    """Base of the components: from `predict` and `set_annotations` to a spaCy pipe."""
+
+    def predict(self, docs: Sequence[Doc]) -> list[Prediction]:
+        """Compute what is to be written, one prediction a document; change nothing."""
+        raise NotImplementedError
+
+    def set_annotations(self, doc: Doc, prediction: Prediction) -> None:
+        """Write a prediction into its document; compute nothing."""
+        raise NotImplementedError
+
+    def __call__(self, doc: Doc) -> Doc:
+        """Process one document."""
+        return self._process([doc])[0]
+
+    def pipe(self, docs: Iterable[Doc], *, batch_size: int = 32) -> Iterator[Doc]:
+        """Process a stream of documents in batches."""
+        for batch in batches(docs, batch_size):
+            yield from self._process(batch)
+
+    def _process(self, docs: list[Doc]) -> list[Doc]:
+        for doc, prediction in zip(docs, self.predict(docs), strict=True):
+            self.set_annotations(doc, prediction)
+        return docs
+
+    def to_disk(self, path: object, exclude: Sequence[str] = ()) -> None:
+        """Nothing to write: the configuration names all that is needed."""
+
+    def from_disk(self, path: object, exclude: Sequence[str] = ()) -> Component[Prediction]:
+        """Nothing to read; see `to_disk`."""
+        return self
+
+
+class Zones(Component[tuple[list[Zone], list[Sentence]]]):
+    """Reads sections and sentences, and sets the sentence boundaries for the parser."""
+
+    def predict(self, docs: Sequence[Doc]) -> list[tuple[list[Zone], list[Sentence]]]:
+        """Find sections and sentences in the raw text."""
+        layouts = []
+        for doc in docs:
+            zones = find_zones(doc.text, doc._.jobshift_title)
+            layouts.append((zones, split_sentences(doc.text, zones)))
+        return layouts
+
+    def set_annotations(self, doc: Doc, prediction: tuple[list[Zone], list[Sentence]]) -> None:
+        """Write `doc.spans["zones"]`, `doc.spans["sentences"]` and the boundaries."""
+        zones, sentences = prediction
+        layout = _group(doc, "zones", [(z.start, z.end, z.label) for z in zones])
+        layout.attrs["start"] = [zone.start for zone in zones]
+        layout.attrs["end"] = [zone.end for zone in zones]
+        layout.attrs["label"] = [zone.label for zone in zones]
+        doc.spans["zones"] = layout
+        group = _group(doc, "sentences", [(s.start, s.end, s.zone) for s in sentences])
+        doc.spans["sentences"] = group
+        starts = {span.start for span in group} | {span.end for span in group} | {0}
+        for token in doc:
+            token.is_sent_start = token.i in starts
+
+
+class Mentions(Component[list[Mention]]):
+    """Finds names of concepts, word for word."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+
+    def predict(self, docs: Sequence[Doc]) -> list[list[Mention]]:
+        """Find the names in each document."""
+        return [self.resources.index.skills.matcher.find(doc.text) for doc in docs]
+
+    def set_annotations(self, doc: Doc, prediction: list[Mention]) -> None:
+        """Write `doc.spans["mentions"]`.
+
+        `attrs` holds the lists `start`, `end` and `concepts` ([id, fit] pairs), parallel to the
+        spans; a span is widened to whole tokens, `start` and `end` are exact.
+        """
+        group = _group(doc, "mentions", [(m.start, m.end, "") for m in prediction])
+        group.attrs["start"] = [mention.start for mention in prediction]
+        group.attrs["end"] = [mention.end for mention in prediction]
+        concepts = self.resources.index.skills.concepts
+        group.attrs["concepts"] = [
+            [[concepts[position].id, fit] for position, fit in mention.concepts]
+            for mention in prediction
+        ]
+        doc.spans["mentions"] = group
+
+
+class SkillLinker(Component[list[tuple[Sentence, Link]]]):
+    """Links the sentences of a parsed document to concepts."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+        self.linker = Linker(resources.index.skills, resources.encoder, LinkerModel.load())
+        self.positions = {
+            concept.id: position for position, concept in enumerate(resources.index.skills.concepts)
+        }
+
+    def queries(self, doc: Doc) -> list[tuple[Sentence, Query]]:
+        """The sentences of a document that may hold a skill, with their phrases and names."""
+        mentions = _mentions(doc, self.positions)
+        found = []
+        for span in _sentence_spans(doc):
+            if span.label_ in BOILERPLATE_ZONES or span.label_ == "title":
+                continue
+            found.append((_sentence(span), _query(doc, span, mentions)))
+        return found
+
+    def queries_of(self, docs: Iterable[Doc]) -> list[Query]:
+        """One query a document, for documents that are one sentence, whatever its zone."""
+        return [_query(doc, doc[:], _mentions(doc, self.positions)) for doc in docs]
+
+    def predict(self, docs: Sequence[Doc]) -> list[list[tuple[Sentence, Link]]]:
+        """Link all sentences of all documents in one batch."""
+        queries = [self.queries(doc) for doc in docs]
+        flat = [query for found in queries for _, query in found]
+        rankings = iter(self.linker.rank(flat))
+        return [
+            [
+                (sentence, link)
+                for sentence, query in found
+                for link in self.linker.decide(query, next(rankings))
+            ]
+            for found in queries
+        ]
+
+    def set_annotations(self, doc: Doc, prediction: list[tuple[Sentence, Link]]) -> None:
+        """Write `doc.spans["skills"]`, in the order of the text.
+
+        A span's `label_` is the kind of its concept and its `kb_id_` the concept's id;
+        `attrs` holds the lists `start`, `end`, `score`, `method`, `zone`, `requirement` and
+        `alternatives` (lists of [id, score]), parallel to the spans.
+        """
+        concepts = self.resources.index.skills.concepts
+        placed = sorted(
+            (
+                (link.phrase.start, link.phrase.end, sentence, link)
+                if link.phrase
+                else (sentence.start, sentence.end, sentence, link)
+                for sentence, link in prediction
+            ),
+            key=lambda item: (item[0], item[1], -item[3].probability),
+        )
+        spans, attrs = [], _skill_attrs()
+        for start, end, sentence, link in placed:
+            concept = concepts[link.concept]
+            spans.append(_span(doc, start, end, concept.kind, concept.id))
+            attrs["start"].append(start)
+            attrs["end"].append(end)
+            attrs["score"].append(link.probability)
+            attrs["method"].append(link.method)
+            attrs["zone"].append(sentence.zone)
+            attrs["requirement"].append("mentioned")
+            attrs["alternatives"].append([[concepts[c].id, p] for c, p in link.alternatives])
+        doc.spans["skills"] = SpanGroup(doc, name="skills", spans=spans, attrs=attrs)
+
+
+class SkillRequirement(Component[list[Requirement]]):
+    """Says how each skill is asked for."""
+
+    def predict(self, docs: Sequence[Doc]) -> list[list[Requirement]]:
+        """Classify every span of `doc.spans["skills"]` by its sentence and zone."""
+        predictions = []
+        for doc in docs:
+            attrs = doc.spans["skills"].attrs if "skills" in doc.spans else _skill_attrs()
+            places = zip(attrs["start"], attrs["end"], strict=True)
+            predictions.append(requirements_of(doc, list(places)))
+        return predictions
+
+    def set_annotations(self, doc: Doc, prediction: list[Requirement]) -> None:
+        """Write the attribute `requirement` of `doc.spans["skills"]`."""
+        if "skills" in doc.spans:
+            doc.spans["skills"].attrs["requirement"] = list(prediction)
+
+
+class Occupations(Component[list[OccupationMatch]]):
+    """Finds the occupations that title and text describe."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+        index = resources.index.occupations
+        self.finder = OccupationFinder(index, resources.encoder) if index is not None else None
+
+    def rank(
+        self, titles: Sequence[str], texts: Sequence[str] | None = None, *, k: int = OCCUPATIONS
+    ) -> list[list[OccupationMatch]]:
+        """Rank occupations; none if the taxonomy has no occupations."""
+        if self.finder is None:
+            return [[] for _ in titles]
+        concepts = self.finder.index.concepts
+        return [
+            [
+                OccupationMatch(
+                    concept_id=concepts[position].id,
+                    label=concepts[position].label,
+                    code=concepts[position].code,
+                    score=score,
+                )
+                for position, score in ranked
+            ]
+            for ranked in self.finder.rank(titles, texts, k=k)
+        ]
+
+    def predict(self, docs: Sequence[Doc]) -> list[list[OccupationMatch]]:
+        """Rank occupations by the title and the first sentences about the work."""
+        titles, texts = [], []
+        for doc in docs:
+            sentences = sentences_of(doc)
+            titles.append(title_of(doc, sentences))
+            work = " ".join(s.text for s in sentences if s.zone in {"duties", "other"})
+            texts.append(work[:OCCUPATION_TEXT_CHARACTERS])
+        return self.rank(titles, texts)
+
+    def set_annotations(self, doc: Doc, prediction: list[OccupationMatch]) -> None:
+        """Write `doc._.jobshift_occupations`, best first."""
+        doc._.jobshift_occupations = [match.model_dump(mode="json") for match in prediction]
+
+
+class Roles(Component[tuple[RoleAssessment, tuple[TaskMatch, ...]]]):
+    """Classifies the role by what machine learning does to it."""
+
+    def __init__(self, classifier: RoleClassifier) -> None:
+        self.classifier = classifier
+
+    def predict(self, docs: Sequence[Doc]) -> list[tuple[RoleAssessment, tuple[TaskMatch, ...]]]:
+        """Assess all documents in one batch."""
+        ads = []
+        for doc in docs:
+            occupations = tuple(
+                OccupationMatch(**match) for match in doc._.jobshift_occupations or ()
+            )
+            sentences = sentences_of(doc)
+            title = title_of(doc, sentences) or None
+            ads.append(RoleInput(title, doc.text, sentences, (), occupations))
+        return self.classifier.assess_batch(ads)
+
+    def set_annotations(
+        self, doc: Doc, prediction: tuple[RoleAssessment, tuple[TaskMatch, ...]]
+    ) -> None:
+        """Write `doc.cats`, `doc._.jobshift_role` and `doc.spans["tasks"]`."""
+        role, tasks = prediction
+        doc.cats.update({str(label): p for label, p in role.probabilities.items()})
+        doc._.jobshift_role = role.model_dump(mode="json")
+        group = _group(doc, "tasks", [(t.start, t.end, t.scores.channel) for t in tasks])
+        group.attrs["start"] = [task.start for task in tasks]
+        group.attrs["end"] = [task.end for task in tasks]
+        group.attrs["scores"] = [task.scores.model_dump(mode="json") for task in tasks]
+        doc.spans["tasks"] = group
+
+
+def sentences_of(doc: Doc) -> list[Sentence]:
+    """The sentences of a document as plain records."""
+    return [_sentence(span) for span in _sentence_spans(doc)]
+
+
+def title_of(doc: Doc, sentences: Sequence[Sentence]) -> str:
+    """The given title, or the line of the text that is one, or ""."""
+    title: str | None = doc._.jobshift_title
+    return title or next((s.text for s in sentences if s.zone == "title"), "")
+
+
+def requirements_of(doc: Doc, places: Sequence[tuple[int, int]]) -> list[Requirement]:
+    """How the text asks for what stands at each of some places.
+
+    Args:
+        doc: A document with zones and sentences.
+        places: Offsets (start, end) in the text.
+
+    Returns:
+        One requirement a place; `mentioned` for a place outside of all sentences.
+    """
+    sentences = sentences_of(doc)
+    found: list[Requirement] = []
+    for start, end in places:
+        sentence = next((s for s in sentences if s.start <= start < s.end), None)
+        if sentence is None:
+            found.append("mentioned")
+        else:
+            stop = min(end, sentence.end)
+            found.append(
+                classify_requirement(
+                    sentence.text, start - sentence.start, stop - sentence.start, sentence.zone
+                )
+            )
+    return found
+
+
+def _sentence_spans(doc: Doc) -> Iterable[Span]:
+    """Sentences with their zones; the parser's sentences where zones were not read."""
+    group: Iterable[Span] = doc.spans.get("sentences", doc.sents)
+    return group
+
+
+def _sentence(span: Span) -> Sentence:
+    zone = cast("ZoneLabel", span.label_ or "other")
+    return Sentence(span.start_char, span.end_char, span.text, zone)
+
+
+def _span(doc: Doc, start: int, end: int, label: str, kb_id: str = "") -> Span:
+    span = doc.char_span(start, end, label=label, kb_id=kb_id, alignment_mode="expand")
+    if span is None:
+        raise ValueError(f"[{start}, {end}) lies outside of the document ({len(doc.text)})")
+    return span
+
+
+def _group(doc: Doc, name: str, places: Sequence[tuple[int, int, str]]) -> SpanGroup:
+    spans = [_span(doc, start, end, label) for start, end, label in places if start < end]
+    return SpanGroup(doc, name=name, spans=spans)
+
+
+def _mentions(doc: Doc, positions: dict[str, int]) -> list[Mention]:
+    attrs = doc.spans["mentions"].attrs if "mentions" in doc.spans else {}
+    columns = (attrs.get(name, []) for name in ("start", "end", "concepts"))
+    return [
+        Mention(start, end, tuple((positions[i], fit) for i, fit in concepts))
+        for start, end, concepts in zip(*columns, strict=True)
+    ]
+
+
+def _query(doc: Doc, sentence: Span, mentions: Sequence[Mention]) -> Query:
+    """What the linker looks at in a sentence: its words, phrases and the names in it."""
+    named = [m for m in mentions if sentence.start_char <= m.start and m.end <= sentence.end_char]
+    exact: dict[int, float] = {}
+    phrases = {phrase.text.lower(): phrase for phrase in candidate_phrases(sentence)}
+    for mention in named:
+        text = doc.text[mention.start : mention.end]
+        phrases[text.lower()] = Phrase(mention.start, mention.end, text)
+        for position, fit in mention.concepts:
+            exact[position] = max(fit, exact.get(position, 0.0))
+    return Query(sentence.text, tuple(sorted(phrases.values())), exact)
+
+
+def _skill_attrs() -> dict[str, list[Any]]:
+    names = ("start", "end", "score", "method", "zone", "requirement", "alternatives")
+    return {name: [] for name in names}

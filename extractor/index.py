@@ -1,0 +1,330 @@
+"""The index of a taxonomy: every name of every concept, embedded and tokenised, on disk.
+
+An index holds surface forms; a result holds concepts. Forms of one concept lie side by side,
+the preferred label first, so the best form of each concept is one `maximum.reduceat` away.
+Dense search is exact (`IndexFlatIP`): some 130,000 names need no approximation. The lexical
+side is BM25 over stemmed words. Both are read by memory map, so processes share them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import bm25s
+import faiss
+import numpy as np
+import Stemmer
+from filelock import FileLock
+from numpy.typing import NDArray
+
+import taxonomies
+from extractor.encoders import load_encoder
+from extractor.errors import ArtefactError
+from extractor.interfaces import Encoder, Vectors
+from extractor.mentions import MentionMatcher, bare_label, surface_forms
+from taxonomies import Concept, Taxonomy
+from taxonomies.records import SKILL_KINDS
+
+SCHEMA_VERSION = 1
+ENCODE_AT_ONCE = 4096
+PARTS = ("skills", "occupations")
+
+Progress = Callable[[int, int], None]
+"""Called with the number of names encoded so far and the number of all."""
+
+
+def tokenize(texts: Sequence[str]) -> list[list[str]]:
+    """Split texts into stemmed lower-case words without stop words, for lexical search."""
+    tokens: list[list[str]] = bm25s.tokenize(
+        list(texts),
+        stopwords="en",
+        stemmer=Stemmer.Stemmer("english"),
+        token_pattern=r"(?u)[\w+#]+",  # noqa: S106 - keeps "C++" and "C#", not a password
+        show_progress=False,
+        return_ids=False,
+    )
+    return tokens
+
+
+@dataclass(frozen=True)
+class FormIndex:
+    """Surface forms of the concepts of some kinds, to be searched by vector and by word.
+
+    Attributes:
+        concepts: The concepts, in the order of the taxonomy.
+        starts: Row of the first form (the label) of each concept, shape (len(concepts),).
+        bare: Row of the label without its bracketed qualifier, the label's own row where it
+            has none, shape (len(concepts),).
+        dense: Exact inner-product index over the forms' unit vectors.
+        lexical: BM25 over the forms' words.
+        matcher: Finds the forms in text, word for word.
+    """
+
+    concepts: tuple[Concept, ...]
+    starts: NDArray[np.int64]
+    bare: NDArray[np.int64]
+    dense: faiss.IndexFlatIP
+    lexical: bm25s.BM25
+    matcher: MentionMatcher
+
+    @property
+    def vectors(self) -> Vectors:
+        """The forms' vectors, shape (number of forms, dimension); a view, not a copy."""
+        flat = faiss.rev_swig_ptr(self.dense.get_xb(), self.dense.ntotal * self.dense.d)
+        view: Vectors = flat.reshape(self.dense.ntotal, self.dense.d)
+        return view
+
+    @classmethod
+    def build(
+        cls, concepts: Sequence[Concept], encoder: Encoder, *, progress: Progress | None = None
+    ) -> FormIndex:
+        """Encode and tokenise every name of the concepts.
+
+        Args:
+            concepts: At least one concept.
+            encoder: Encodes each distinct name once.
+            progress: Called after every few thousand names.
+
+        Raises:
+            ArtefactError: There is no concept to index.
+        """
+        if not concepts:
+            raise ArtefactError("there is no concept to index; check the taxonomy's kinds")
+        names = [name for concept in concepts for name in surface_forms(concept)]
+        distinct = sorted(set(names), key=len)
+        row_of = {name: row for row, name in enumerate(distinct)}
+        vectors = np.empty((len(distinct), encoder.dimension), dtype=np.float32)
+        for start in range(0, len(distinct), ENCODE_AT_ONCE):
+            batch = distinct[start : start + ENCODE_AT_ONCE]
+            vectors[start : start + len(batch)] = encoder.encode(batch)
+            if progress is not None:
+                progress(start + len(batch), len(distinct))
+        dense = faiss.IndexFlatIP(encoder.dimension)
+        dense.add(vectors[[row_of[name] for name in names]])
+        lexical = bm25s.BM25()
+        lexical.index(tokenize(names), show_progress=False)
+        matcher = MentionMatcher.build(concepts)
+        return cls(tuple(concepts), *_rows(concepts), dense, lexical, matcher)
+
+    def to_disk(self, folder: Path) -> None:
+        """Write the index into an empty or missing folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        faiss.write_index(self.dense, str(folder / "vectors.faiss"))
+        self.lexical.save(str(folder / "bm25"), show_progress=False)
+        self.matcher.to_disk(folder / "names.arrow")
+
+    @classmethod
+    def from_disk(cls, folder: Path, concepts: Sequence[Concept]) -> FormIndex:
+        """Read an index by memory map.
+
+        Args:
+            folder: What `to_disk` wrote.
+            concepts: The concepts that it was built from, in the same order.
+
+        Raises:
+            ArtefactError: A file is missing, damaged or of other concepts.
+        """
+        starts, bare = _rows(concepts)
+        try:
+            dense = faiss.read_index(str(folder / "vectors.faiss"), faiss.IO_FLAG_MMAP_IFC)
+            if not isinstance(dense, faiss.IndexFlatIP):
+                raise ArtefactError(f"the index in {folder} is a {type(dense).__name__}")
+            lexical = bm25s.BM25.load(str(folder / "bm25"), mmap=True)
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise ArtefactError(f"the index in {folder} is missing or damaged: {error}") from error
+        if dense.ntotal != sum(len(surface_forms(concept)) for concept in concepts):
+            raise ArtefactError(f"the index in {folder} was built from other concepts")
+        matcher = MentionMatcher.from_disk(folder / "names.arrow")
+        return cls(tuple(concepts), starts, bare, dense, lexical, matcher)
+
+    @cached_property
+    def label_words(self) -> Vectors:
+        """Number of words in each concept's label, without stop words, shape (concepts,)."""
+        words = tokenize([bare_label(concept) for concept in self.concepts])
+        return np.fromiter(map(len, words), dtype=np.float32, count=len(words))
+
+    def nearest(self, vectors: Vectors, k: int) -> NDArray[np.int64]:
+        """Concepts of the k nearest names of each vector.
+
+        Args:
+            vectors: Shape (queries, dimension), unit length.
+            k: Names a query, cut to the number of names that there are.
+
+        Returns:
+            Positions of concepts, nearest name first, with repetitions; shape (queries, k).
+        """
+        _, rows = self.dense.search(vectors, min(k, self.dense.ntotal))
+        return np.searchsorted(self.starts, rows, side="right") - 1
+
+    def similarities(
+        self, vectors: Vectors, positions: NDArray[np.int64]
+    ) -> tuple[Vectors, Vectors]:
+        """Cosines of query vectors with the names of some concepts.
+
+        Args:
+            vectors: Shape (queries, dimension), unit length.
+            positions: Sorted positions of concepts, shape (n,), n at least 1.
+
+        Returns:
+            Cosine with the label, and with the best name (the label included), both of shape
+            (queries, n).
+        """
+        ends = np.append(self.starts[1:], self.dense.ntotal)[positions]
+        counts = ends - self.starts[positions]
+        firsts = np.cumsum(counts) - counts
+        rows = np.repeat(self.starts[positions] - firsts, counts) + np.arange(counts.sum())
+        cosines = vectors @ self.vectors[rows].T
+        label = np.maximum(
+            cosines[:, firsts], cosines[:, firsts + self.bare[positions] - self.starts[positions]]
+        )
+        return label, np.maximum.reduceat(cosines, firsts, axis=1)
+
+    def lexical_scores(self, text: str) -> Vectors:
+        """BM25 of a text against the names of every concept.
+
+        Returns:
+            Mean of the label's score and the best name's score, shape (concepts,).
+        """
+        tokens = tokenize([text])[0]
+        if not tokens:
+            return np.zeros(len(self.concepts), dtype=np.float32)
+        scores: Vectors = np.asarray(self.lexical.get_scores(tokens), dtype=np.float32)
+        label = np.maximum(scores[self.starts], scores[self.bare])
+        best = np.maximum.reduceat(scores, self.starts)
+        return ((label + best) / 2).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class TaxonomyIndex:
+    """Both indices of a taxonomy: what skills can be, and what occupations can be.
+
+    Attributes:
+        skills: Over concepts of the kinds `skill`, `knowledge` and `tool`.
+        occupations: Over concepts of kind `occupation`; None if the taxonomy has none.
+    """
+
+    skills: FormIndex
+    occupations: FormIndex | None
+
+    @classmethod
+    def build(
+        cls, taxonomy: Taxonomy, encoder: Encoder, *, progress: Progress | None = None
+    ) -> TaxonomyIndex:
+        """Build both indices in memory; see `FormIndex.build`."""
+        skills, occupations = _indexed(taxonomy)
+        return cls(
+            FormIndex.build(skills, encoder, progress=progress),
+            FormIndex.build(occupations, encoder, progress=progress) if occupations else None,
+        )
+
+
+def _rows(concepts: Sequence[Concept]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of each concept's label, with and without its bracketed qualifier."""
+    forms = [surface_forms(concept) for concept in concepts]
+    starts = np.cumsum([0, *(len(names) for names in forms[:-1])], dtype=np.int64)
+    offsets = [
+        names.index(bare_label(concept)) for concept, names in zip(concepts, forms, strict=True)
+    ]
+    return starts, starts + np.asarray(offsets, dtype=np.int64)
+
+
+def _indexed(taxonomy: Taxonomy) -> tuple[list[Concept], list[Concept]]:
+    return list(taxonomy.of_kind(*SKILL_KINDS)), list(taxonomy.of_kind("occupation"))
+
+
+def _folder(name: str, encoder_name: str) -> Path:
+    """Where the index of an installed taxonomy lies for an encoder."""
+    slug = re.sub(r"[^A-Za-z0-9.-]+", "-", encoder_name).strip("-")[-60:]
+    digest = hashlib.sha256(encoder_name.encode()).hexdigest()[:8]
+    return taxonomies.folder(name) / f"index-{slug}-{digest}"
+
+
+def _manifest(taxonomy: Taxonomy, encoder: Encoder) -> dict[str, object]:
+    return {
+        "schema": SCHEMA_VERSION,
+        "taxonomy": taxonomy.name,
+        "taxonomy_sha256": taxonomy.sha256,
+        "encoder": encoder.name,
+        "dimension": encoder.dimension,
+    }
+
+
+def build_index(
+    name: str, *, encoder: str | Encoder = "minilm", progress: Progress | None = None
+) -> Path:
+    """Build the index of an installed taxonomy, unless a fitting one is there.
+
+    The folder is written beside its place and renamed, under a lock: an interrupted build
+    leaves nothing behind that would be taken for an index, and two at once do the work once.
+
+    Args:
+        name: Name of an installed taxonomy.
+        encoder: An encoder or the name of one.
+        progress: Called after every few thousand names.
+
+    Returns:
+        The folder of the index.
+    """
+    taxonomy = taxonomies.load(name)
+    if isinstance(encoder, str):
+        encoder = load_encoder(encoder)
+    folder = _folder(name, encoder.name)
+    manifest = _manifest(taxonomy, encoder)
+    with FileLock(f"{folder}.lock"):
+        if _read_manifest(folder) == manifest:
+            return folder
+        index = TaxonomyIndex.build(taxonomy, encoder, progress=progress)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".index-") as temporary:
+            written = Path(temporary) / folder.name
+            for part in PARTS:
+                forms: FormIndex | None = getattr(index, part)
+                if forms is not None:
+                    forms.to_disk(written / part)
+            (written / "manifest.json").write_text(json.dumps(manifest, indent=2))
+            shutil.rmtree(folder, ignore_errors=True)
+            written.rename(folder)
+    return folder
+
+
+def _read_manifest(folder: Path) -> dict[str, object] | None:
+    try:
+        manifest: dict[str, object] = json.loads((folder / "manifest.json").read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"the index in {folder} is damaged: {error}") from error
+    return manifest
+
+
+def load_index(taxonomy: Taxonomy, encoder: Encoder) -> TaxonomyIndex:
+    """Load the index of an installed taxonomy.
+
+    Raises:
+        ArtefactError: There is no index for this encoder, or it does not fit.
+    """
+    folder = _folder(taxonomy.name, encoder.name)
+    found = _read_manifest(folder)
+    mend = f"build it with: jobshift taxonomy install {taxonomy.name}"
+    if found is None:
+        raise ArtefactError(
+            f"taxonomy {taxonomy.name!r} has no index for encoder {encoder.name!r}; {mend}"
+        )
+    wanted = _manifest(taxonomy, encoder)
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            raise ArtefactError(
+                f"the index in {folder} has {key} {found.get(key)!r}, wanted {value!r}; {mend}"
+            )
+    skills, occupations = _indexed(taxonomy)
+    return TaxonomyIndex(
+        FormIndex.from_disk(folder / "skills", skills),
+        FormIndex.from_disk(folder / "occupations", occupations) if occupations else None,
+    )

@@ -1,0 +1,253 @@
+"""Linking: from a sentence of an ad to the concepts that it names or implies, or to none.
+
+A concept's score for a sentence adds up, each with a weight:
+
+- the cosine of the sentence with the concept's label, plus that with its best name;
+- the same for the candidate phrase that fits the concept best;
+- BM25 of the sentence against the names, standardised over all concepts;
+- how well a name stands in the sentence word for word;
+- the length of the label, since long labels catch fewer words by chance.
+
+The few weights rank; a logistic regression over the same values says how probable it is that a
+concept is right, and below a threshold the answer is "no concept". Both stand in
+`models/linker.json`, made by `python -m training.linker`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extractor.errors import ArtefactError
+from extractor.index import FormIndex
+from extractor.interfaces import Encoder, Vectors
+from extractor.phrases import Phrase
+
+NEAREST = 50
+"""Names looked at for each sentence and phrase, and concepts for the lexical score. Scoring
+only what these find loses nothing against scoring every concept."""
+
+FEATURES = ("sentence", "phrase", "lexical", "exact", "length")
+
+
+class Query(NamedTuple):
+    """A sentence to be linked.
+
+    Attributes:
+        text: The sentence.
+        phrases: Its candidate phrases, offsets as the caller likes them.
+        exact: Concepts whose name stands in the sentence, by position, with the fit of the name
+            (see `extractor.mentions.Mention`).
+    """
+
+    text: str
+    phrases: tuple[Phrase, ...]
+    exact: dict[int, float]
+
+
+class Ranking(NamedTuple):
+    """Concepts for a query, best first.
+
+    Attributes:
+        concepts: Positions of the concepts in the index, shape (n,).
+        scores: Scores that they are ranked by, shape (n,).
+        probabilities: Estimated probability that each is right, shape (n,).
+        features: Values behind both, shape (n, len(FEATURES)).
+        phrases: For each concept the number of the phrase that fits best, -1 where the whole
+            sentence fits better or there is no phrase, shape (n,).
+    """
+
+    concepts: NDArray[np.int64]
+    scores: Vectors
+    probabilities: Vectors
+    features: Vectors
+    phrases: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LinkerModel:
+    """Learned numbers of the linker.
+
+    Attributes:
+        version: Stands in provenance.
+        weights: Weight of each of `FEATURES` in the ranking score.
+        coefficients: Coefficient of each feature in the log-odds of being right.
+        intercept: Intercept of the log-odds.
+        threshold: Probability below which a concept is not returned.
+    """
+
+    version: str
+    weights: tuple[float, ...]
+    coefficients: tuple[float, ...]
+    intercept: float
+    threshold: float
+
+    @classmethod
+    def load(cls) -> LinkerModel:
+        """Read the numbers that come with the package.
+
+        Raises:
+            ArtefactError: The file is of another version of the package.
+        """
+        source = resources.files("extractor") / "models" / "linker.json"
+        fields = json.loads(source.read_text(encoding="utf-8"))
+        if tuple(fields["features"]) != FEATURES:
+            raise ArtefactError(f"{source} is of another version; reinstall jobshift")
+        return cls(
+            version=fields["version"],
+            weights=tuple(fields["weights"]),
+            coefficients=tuple(fields["coefficients"]),
+            intercept=fields["intercept"],
+            threshold=fields["threshold"],
+        )
+
+
+class Link(NamedTuple):
+    """A concept found in a sentence.
+
+    Attributes:
+        concept: Position of the concept in the index.
+        probability: Estimated probability that it is right.
+        phrase: The phrase that names it; None if the sentence as a whole implies it.
+        method: See `extractor.records.SkillMatch`.
+        alternatives: Positions and probabilities of the next best concepts for the same words.
+    """
+
+    concept: int
+    probability: float
+    phrase: Phrase | None
+    method: Literal["exact", "phrase", "sentence"]
+    alternatives: tuple[tuple[int, float], ...]
+
+
+class Linker:
+    """Ranks the concepts of an index for sentences and decides which are meant.
+
+    Args:
+        index: Names of the concepts.
+        encoder: The encoder that the index was made with.
+        model: Weights and threshold.
+    """
+
+    def __init__(self, index: FormIndex, encoder: Encoder, model: LinkerModel) -> None:
+        self.index = index
+        self.encoder = encoder
+        self.model = model
+
+    def rank(self, queries: Sequence[Query]) -> list[Ranking]:
+        """Rank concepts for each query.
+
+        All sentences and phrases of a call are encoded together and searched together.
+
+        Returns:
+            One ranking a query, of some hundred concepts each; empty for a blank text.
+        """
+        texts = [
+            text for query in queries for text in (query.text, *(p.text for p in query.phrases))
+        ]
+        if not texts:
+            return []
+        vectors = self.encoder.encode(texts)
+        neighbours = self.index.nearest(vectors, NEAREST)
+        rankings = []
+        start = 0
+        for query in queries:
+            stop = start + 1 + len(query.phrases)
+            rankings.append(self._rank(query, vectors[start:stop], neighbours[start:stop]))
+            start = stop
+        return rankings
+
+    def _rank(self, query: Query, vectors: Vectors, neighbours: NDArray[np.int64]) -> Ranking:
+        lexical = self.index.lexical_scores(query.text)
+        by_words = np.argpartition(-lexical, min(NEAREST, len(lexical) - 1))[:NEAREST]
+        exact = np.fromiter(query.exact, dtype=np.int64, count=len(query.exact))
+        concepts = np.unique(
+            np.concatenate([neighbours.ravel(), by_words[lexical[by_words] > 0], exact])
+        )
+        label, best = self.index.similarities(vectors, concepts)
+        cosines = label + best
+        sentence = cosines[0]
+        if len(vectors) > 1:
+            phrases = cosines[1:].argmax(axis=0)
+            phrase = cosines[1:].max(axis=0)
+        else:
+            phrases = np.full(len(concepts), -1)
+            phrase = sentence
+        spread = float(lexical.std()) or 1.0
+        features = np.stack(
+            [
+                sentence,
+                phrase,
+                (lexical[concepts] - lexical.mean()) / spread,
+                np.array([query.exact.get(int(c), 0.0) for c in concepts]),
+                np.log1p(self.index.label_words[concepts]),
+            ],
+            axis=1,
+        ).astype(np.float32)
+        scores = features @ np.asarray(self.model.weights, dtype=np.float32)
+        odds = features @ np.asarray(self.model.coefficients, dtype=np.float32)
+        probabilities = 1.0 / (1.0 + np.exp(-(odds + np.float32(self.model.intercept))))
+        order = np.lexsort((concepts, -scores))
+        phrases = np.where(sentence > phrase, -1, phrases)
+        return Ranking(
+            concepts[order],
+            scores[order],
+            probabilities[order].astype(np.float32),
+            features[order],
+            phrases[order],
+        )
+
+    def decide(self, query: Query, ranking: Ranking) -> list[Link]:
+        """Choose the concepts that a sentence means.
+
+        A concept must reach the threshold; of those that the same words speak for, the most
+        probable one is returned and the next best become its alternatives.
+
+        Returns:
+            Links, most probable first.
+        """
+        order = np.argsort(-ranking.probabilities, kind="stable")
+        order = order[ranking.probabilities[order] >= self.model.threshold / 4]
+        links: dict[tuple[int, int], list[int]] = {}
+        for row in order:
+            words = self._words(query, int(ranking.phrases[row]))
+            owner = next((w for w in links if _overlap(w, words)), words)
+            links.setdefault(owner, []).append(int(row))
+        chosen = []
+        for rows in links.values():
+            first = rows[0]
+            if ranking.probabilities[first] < self.model.threshold:
+                continue
+            number = int(ranking.phrases[first])
+            phrase = query.phrases[number] if number >= 0 else None
+            fit = float(ranking.features[first][FEATURES.index("exact")])
+            chosen.append(
+                Link(
+                    int(ranking.concepts[first]),
+                    float(ranking.probabilities[first]),
+                    phrase,
+                    "sentence" if phrase is None else "exact" if fit > 0 else "phrase",
+                    tuple(
+                        (int(ranking.concepts[row]), float(ranking.probabilities[row]))
+                        for row in rows[1:4]
+                    ),
+                )
+            )
+        return chosen
+
+    @staticmethod
+    def _words(query: Query, number: int) -> tuple[int, int]:
+        if number < 0:
+            return (-1, -1)
+        phrase = query.phrases[number]
+        return (phrase.start, phrase.end)
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one == other or (one[0] < other[1] and other[0] < one[1])

@@ -1,0 +1,108 @@
+"""From a job title and a text to occupations of the taxonomy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from extractor.index import FormIndex
+from extractor.interfaces import Encoder, Vectors
+
+NEAREST = 100
+TITLE_WEIGHT, TEXT_WEIGHT, LEXICAL_WEIGHT = 1.0, 0.25, 0.03
+TEMPERATURE = 0.08
+"""Scores are turned into shares by a softmax at this temperature."""
+
+TITLE_NOISE = re.compile(
+    r"\([^)]*\)|\[[^\]]*\]|[-–|,/]\s*(?:remote|hybrid|onsite|full[- ]time|part[- ]time|temp.*)\b.*"
+    r"|\b(?:job|jobs|vacancy|position|urgent|hiring|m/f/d|m/w/d|f/m/x|senior|junior|sr|jr|entry"
+    r"[- ]level|mid[- ]level|band \d\w?|grade \d+|i{1,3}|iv)\b\.?",
+    re.IGNORECASE,
+)
+
+
+class OccupationScore(NamedTuple):
+    """An occupation that fits.
+
+    Attributes:
+        concept: Its position in the index.
+        score: Its share among those that were looked at, in [0, 1].
+    """
+
+    concept: int
+    score: float
+
+
+def clean_title(title: str) -> str:
+    """Strip what a title says beside the occupation: seniority, contract, place in brackets."""
+    return " ".join(TITLE_NOISE.sub(" ", title).split()) or title.strip()
+
+
+class OccupationFinder:
+    """Ranks occupations for a title and a text.
+
+    The score of an occupation is the cosine of the title with its best name and with its label,
+    plus a share of those of the text's beginning, plus BM25 of the title against its names.
+
+    Args:
+        index: Names of the occupations.
+        encoder: The encoder that the index was made with.
+    """
+
+    def __init__(self, index: FormIndex, encoder: Encoder) -> None:
+        self.index = index
+        self.encoder = encoder
+
+    def rank(
+        self, titles: Sequence[str], texts: Sequence[str] | None = None, *, k: int = 10
+    ) -> list[list[OccupationScore]]:
+        """Rank occupations.
+
+        Args:
+            titles: Job titles; a blank one gives no occupation unless there is a text.
+            texts: For each title what the ad says of the work, or "".
+            k: How many are returned at most.
+
+        Returns:
+            For each title its occupations, best first.
+        """
+        texts = texts if texts is not None else [""] * len(titles)
+        cleaned = [clean_title(title) for title in titles]
+        wanted = [text for pair in zip(cleaned, texts, strict=True) for text in pair if text]
+        if not wanted:
+            return [[] for _ in titles]
+        distinct = list(dict.fromkeys(wanted))
+        vectors = dict(zip(distinct, self.encoder.encode(distinct), strict=True))
+        return [
+            self._rank(title, vectors.get(title), vectors.get(text), k)
+            for title, text in zip(cleaned, texts, strict=True)
+        ]
+
+    def _rank(
+        self, title: str, title_vector: Vectors | None, text_vector: Vectors | None, k: int
+    ) -> list[OccupationScore]:
+        parts = [
+            (vector, weight)
+            for vector, weight in ((title_vector, TITLE_WEIGHT), (text_vector, TEXT_WEIGHT))
+            if vector is not None
+        ]
+        if not parts:
+            return []
+        vectors = np.stack([vector for vector, _ in parts])
+        weights = np.array([weight for _, weight in parts], dtype=np.float32)
+        lexical = self.index.lexical_scores(title)
+        by_words = np.argsort(-lexical, kind="stable")[:NEAREST]
+        near = self.index.nearest(vectors[:1], NEAREST).ravel()
+        concepts = np.unique(np.concatenate([near, by_words[lexical[by_words] > 0]]))
+        label, best = self.index.similarities(vectors, concepts)
+        spread = float(lexical.std()) or 1.0
+        scores = weights @ (label + best) / 2 + LEXICAL_WEIGHT * (
+            (lexical[concepts] - lexical.mean()) / spread
+        )
+        order = np.lexsort((concepts, -scores))
+        shares = np.exp((scores - scores.max()) / TEMPERATURE)
+        shares /= shares.sum()
+        return [OccupationScore(int(concepts[i]), float(shares[i])) for i in order[:k]]

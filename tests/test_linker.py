@@ -1,0 +1,126 @@
+"""Ranking and deciding, on vectors worked out by hand; exact search against brute force."""
+
+import numpy as np
+import pytest
+
+from extractor.encoders import HashingEncoder
+from extractor.errors import ArtefactError
+from extractor.index import FormIndex, build_index, load_index
+from extractor.linker import Linker, LinkerModel, Query, Ranking
+from extractor.phrases import Phrase
+from taxonomies import Concept
+
+CONCEPTS = (
+    Concept("a", "manage budgets", "skill", ("budget management", "plan budgets")),
+    Concept("b", "Java (computer programming)", "knowledge"),
+    Concept("c", "drive forklifts", "skill", ("forklift driving",)),
+)
+ENCODER = HashingEncoder(64)
+INDEX = FormIndex.build(CONCEPTS, ENCODER)
+MODEL = LinkerModel("test", (1.0, 1.0, 0.0, 1.0, 0.0), (2.0, 2.0, 0.0, 1.0, 0.0), -4.0, 0.5)
+
+
+def test_search_agrees_with_brute_force():
+    names = ["manage budgets", "budget management", "plan budgets"]
+    names += ["Java (computer programming)", "Java", "drive forklifts", "forklift driving"]
+    vectors = ENCODER.encode(names)
+    query = ENCODER.encode(["budgets", "java"])
+    cosines = query @ vectors.T
+    order = np.argsort(-cosines, axis=1, kind="stable")[:, :3]
+    owner = np.array([0, 0, 0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(INDEX.nearest(query, 3), owner[order])
+    label, best = INDEX.similarities(query, np.array([0, 1, 2]))
+    bare = [cosines[:, 0], cosines[:, [3, 4]].max(axis=1), cosines[:, 5]]
+    np.testing.assert_allclose(label, np.stack(bare, axis=1), rtol=1e-5)
+    every = [cosines[:, :3].max(axis=1), cosines[:, 3:5].max(axis=1), cosines[:, 5:].max(axis=1)]
+    np.testing.assert_allclose(best, np.stack(every, axis=1), rtol=1e-5)
+
+
+def test_lexical_score_prefers_the_concept_that_shares_words():
+    scores = INDEX.lexical_scores("planning of budgets")
+    assert scores.argmax() == 0
+    assert scores[2] == 0
+    assert not INDEX.lexical_scores("the of and").any()
+
+
+def test_best_phrase_and_exact_name_decide():
+    phrases = (Phrase(0, 4, "Java"), Phrase(9, 23, "budget planner"))
+    linker = Linker(INDEX, ENCODER, MODEL)
+    query = Query("Java and budget planner", phrases, {1: 1.0})
+    (ranking,) = linker.rank([query])
+    assert ranking.concepts[0] == 1
+    assert ranking.phrases[0] == 0
+    assert list(ranking.scores) == sorted(ranking.scores, reverse=True)
+    links = linker.decide(query, ranking)
+    assert (links[0].concept, links[0].method) == (1, "exact")
+    assert linker.rank([]) == []
+
+
+def ranking(*rows):
+    """A ranking of (concept, probability, phrase) rows."""
+    concepts, probabilities, phrases = zip(*rows, strict=True)
+    return Ranking(
+        np.array(concepts),
+        np.array(probabilities, dtype=np.float32),
+        np.array(probabilities, dtype=np.float32),
+        np.zeros((len(rows), 5), dtype=np.float32),
+        np.array(phrases),
+    )
+
+
+def test_same_words_give_one_concept_and_alternatives():
+    query = Query(
+        "x" * 30, (Phrase(0, 5, "xxxxx"), Phrase(3, 9, "xxxxxx"), Phrase(20, 25, "x")), {}
+    )
+    links = Linker(INDEX, ENCODER, MODEL).decide(
+        query, ranking((0, 0.9, 0), (1, 0.8, 1), (2, 0.6, 2))
+    )
+    assert [link.concept for link in links] == [0, 2]
+    assert links[0].alternatives == ((1, pytest.approx(0.8)),)
+
+
+def test_nothing_above_the_threshold_is_no_concept():
+    query = Query("x", (Phrase(0, 1, "x"),), {})
+    assert Linker(INDEX, ENCODER, MODEL).decide(query, ranking((0, 0.49, 0))) == []
+
+
+def test_whole_sentence_is_the_span_where_it_fits_better_than_any_phrase():
+    query = Query("x", (Phrase(0, 1, "x"),), {})
+    (link,) = Linker(INDEX, ENCODER, MODEL).decide(query, ranking((0, 0.9, -1)))
+    assert (link.phrase, link.method) == (None, "sentence")
+
+
+def test_index_survives_the_disk(tmp_path):
+    INDEX.to_disk(tmp_path / "skills")
+    again = FormIndex.from_disk(tmp_path / "skills", CONCEPTS)
+    np.testing.assert_array_equal(again.vectors, INDEX.vectors)
+    np.testing.assert_allclose(again.lexical_scores("budget"), INDEX.lexical_scores("budget"))
+    with pytest.raises(ArtefactError, match="other concepts"):
+        FormIndex.from_disk(tmp_path / "skills", CONCEPTS[:2])
+    (tmp_path / "skills" / "vectors.faiss").write_bytes(b"")
+    with pytest.raises(ArtefactError, match="missing or damaged"):
+        FormIndex.from_disk(tmp_path / "skills", CONCEPTS)
+
+
+def test_index_of_other_content_is_refused(mini_cache, monkeypatch):
+    import taxonomies
+
+    monkeypatch.setenv("JOBSHIFT_CACHE", str(mini_cache))
+    taxonomy = taxonomies.load("mini")
+    encoder = HashingEncoder()
+    folder = build_index("mini", encoder=encoder)
+    assert load_index(taxonomy, encoder).skills.concepts
+    manifest = (folder / "manifest.json").read_text()
+    try:
+        (folder / "manifest.json").write_text(manifest.replace(taxonomy.sha256, "0" * 64))
+        with pytest.raises(ArtefactError, match="taxonomy_sha256"):
+            load_index(taxonomy, encoder)
+    finally:
+        (folder / "manifest.json").write_text(manifest)
+    with pytest.raises(ArtefactError, match="jobshift taxonomy install mini"):
+        load_index(taxonomy, HashingEncoder(32))
+
+
+def test_empty_taxonomy_is_refused():
+    with pytest.raises(ArtefactError, match="no concept"):
+        FormIndex.build((), ENCODER)

@@ -1,0 +1,377 @@
+"""The role classifier: lists, clauses and shares, decision, artefact, and the real model."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from extractor.ai_skills import AIVocabulary, find_ml_use
+from extractor.encoders import CachedEncoder, HashingEncoder, load_encoder
+from extractor.errors import ArtefactError
+from extractor.records import OccupationMatch, Sentence, SkillMatch, ZoneLabel
+from extractor.role_model import FEATURES, TITLE_CLASSES, RoleModel
+from extractor.roles import (
+    MAX_EVIDENCE,
+    RoleClassifier,
+    RoleInput,
+    clean_title,
+    occupation_classes,
+)
+from extractor.tasks import Clause, find_clauses, split_clauses
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = ROOT / "extractor" / "models" / "roles"
+DATA = ROOT / ".." / "shared" / "data"
+
+
+def sentences(*parts: str | tuple[str, ZoneLabel]) -> tuple[str, list[Sentence]]:
+    """An ad of one sentence a line; a bare string stands in the zone of duties."""
+    text, found = "", []
+    for part in parts:
+        words, zone = part if isinstance(part, tuple) else (part, "duties")
+        found.append(Sentence(len(text), len(text) + len(words), words, zone))
+        text += words + "\n"
+    return text, found
+
+
+def ad(title: str | None, *parts: str | tuple[str, ZoneLabel], **more: object) -> RoleInput:
+    text, found = sentences(*parts)
+    return RoleInput(title, text, found, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> AIVocabulary:
+    return AIVocabulary.load()
+
+
+@pytest.fixture(scope="module")
+def classifier() -> RoleClassifier:
+    return RoleClassifier.load(CachedEncoder(load_encoder("minilm")))
+
+
+def label(classifier: RoleClassifier, posting: RoleInput) -> str | None:
+    return classifier.assess_batch([posting])[0][0].label
+
+
+# --- Lists -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Pytorch and scikit-learn", ["PyTorch", "scikit-learn"]),
+        ("AI/ML models", ["machine learning"]),
+        ("a rag for wiping", []),
+        ("RAG with a vector database", ["retrieval-augmented generation", "vector database"]),
+        ("maintain email servers in Thailand", []),
+        ("feature stores, model-training runs", ["feature engineering", "model training"]),
+        ("machine. Learning", []),
+    ],
+)
+def test_vocabulary_matches_whole_words(
+    vocabulary: AIVocabulary, text: str, expected: list[str]
+) -> None:
+    found = list(vocabulary.find(text, "building", "topic"))
+    assert [mention.concept for mention in found] == expected
+    assert all(text[m.start : m.end] == m.text for m in found)
+
+
+def test_vocabulary_refuses_an_empty_form() -> None:
+    with pytest.raises(ArtefactError, match="has 0 words"):
+        AIVocabulary({"topic": {"--": "nothing"}}, version="0")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "zone", "building", "using"),
+    [
+        ("Train and deploy machine learning models", "duties", 1, 0),
+        ("No experience with machine learning is needed", "requirements", 0, 0),
+        ("Machine learning models are built by another team", "duties", 0, 0),
+        ("Not only build but also monitor ML models", "duties", 1, 0),
+        ("Northwind builds large language models for hospitals", "other", 0, 0),
+        ("We are a leader in deep learning", "other", 0, 0),
+        ("We train neural networks for radar", "about", 0, 0),
+        ("We use AI tools to screen applications", "how_to_apply", 0, 0),
+        ("Write drafts with ChatGPT and check them", "duties", 0, 1),
+    ],
+)
+def test_what_counts_as_machine_learning(
+    vocabulary: AIVocabulary, sentence: str, zone: ZoneLabel, building: int, using: int
+) -> None:
+    clause = Clause(0, len(sentence), sentence, zone)
+    built, used = find_ml_use([clause], (), vocabulary)
+    assert (len(built), len(used)) == (building, using)
+
+
+def test_a_preferred_skill_counts_less_and_a_negated_one_nothing(vocabulary: AIVocabulary) -> None:
+    text = "PyTorch would be an asset"
+    clause = Clause(10, 10 + len(text), text, "requirements")
+    built, _ = find_ml_use([clause], (), vocabulary)
+    assert built[0].weight < 1
+    assert built[0].mentions[0].start == 10
+    negated = SkillMatch(
+        start=10, end=17, text="PyTorch", concept_id="x", label="PyTorch", kind="tool", score=1,
+        method="exact", requirement="negated", zone="requirements",
+    )  # fmt: skip
+    assert find_ml_use([clause], (negated,), vocabulary) == ([], [])
+
+
+def test_every_occupation_has_a_class() -> None:
+    classes = occupation_classes()
+    assert sum("-" in code for code in classes) == 1016
+    assert {name for name, _ in classes.values()} == set(TITLE_CLASSES)
+    assert classes["15-2051.00"][0] == "created"
+    assert classes["43-9021.00"] == ("threatened", True)
+    assert classes["2221"][0] == "skilled"
+
+
+# --- Clauses and shares ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shares"),
+    [
+        ("A third of your time goes to selling, the rest to filing", [1 / 3, 2 / 3]),
+        ("70% of your time is research and 30% of your time is teaching", [0.7, 0.3]),
+        ("60% data entry, 40% visits to clients", [0.6, 0.4]),
+        ("Research (35% of the time) and engineering (65% of the time)", [0.35, 0.65]),
+        ("Four of your five days are spent at the till", [0.8]),
+        ("Most of your shift is spent feeding the press", [0.75]),
+        ("You pack two thirds of the day, and one third of it you teach newcomers", [2 / 3, 1 / 3]),
+        ("Night hours earn a quarter more", [None]),
+        ("A salary of 110% of the hourly wage", [None]),
+        ("Travel up to 25% of the time", [None]),
+        ("You start at half past seven", [None]),
+    ],
+)
+def test_stated_shares_of_time(text: str, shares: list[float | None]) -> None:
+    found = [c.share for c in split_clauses(Sentence(0, len(text), text, "duties"))]
+    assert found == [share if share is None else pytest.approx(share) for share in shares]
+
+
+def test_clauses_keep_offsets_and_leave_out_boilerplate() -> None:
+    posting = ad(
+        "Clerk",
+        ("Bakers since 1900", "about"),
+        "Check delivery notes against orders; mainly key in invoices, file them, and post them",
+        ("Occasionally greet visitors", "other"),
+    )
+    clauses = find_clauses(posting.sentences)
+    assert all(posting.text[c.start : c.end] == c.text for c in clauses)
+    assert not any("Bakers" in clause.text for clause in clauses)
+    assert clauses[0].emphasis == 1.0
+    assert clauses[-1].emphasis < 1.0
+
+
+def test_shares_and_gender_are_no_part_of_the_work() -> None:
+    shared = split_clauses(
+        Sentence(0, 46, "You spend half of your day weighing parcels in", "duties")
+    )
+    assert shared[0].core == "weighing parcels in"
+    his, hers = (Clause(0, 20, f"{who} mends her bicycle", "duties") for who in ("He", "She"))
+    assert his.core == hers.core
+
+
+@pytest.mark.parametrize(
+    ("title", "core"),
+    [
+        ("Driver (m/f/d)", "Driver"),
+        ("Saleswoman", "Salesperson"),
+        ("Medical Secretary - Band 4", "Medical Secretary"),
+        ("2020 Intern - Data Scientist - Spain", "Data Scientist"),
+        ("???", "???"),
+    ],
+)
+def test_titles_are_cleaned(title: str, core: str) -> None:
+    assert clean_title(title) == core
+
+
+# --- Decision --------------------------------------------------------------------------------
+
+
+def test_weights_have_the_signs_of_the_definition() -> None:
+    steps = json.loads((MODEL / "model.json").read_text("utf-8"))["steps"]
+    assert set(steps) == set(FEATURES)
+    for step, names in FEATURES.items():
+        assert set(steps[step]) == {*names, "bias"}
+        assert all(steps[step][name] >= 0 for name in names), step
+
+
+OFFICE = ("Key in orders from paper forms", "File letters", "Type dictated letters")
+ADVICE = ("Negotiate contracts with key clients", "Advise the board on strategy", "Lead the team")
+
+
+def test_more_routine_work_never_looks_less_threatened(classifier: RoleClassifier) -> None:
+    batch = [ad("Assistant", *OFFICE[:n], *ADVICE[n:]) for n in range(4)]
+    found = [a.probabilities["threatened"] for a, _ in classifier.assess_batch(batch)]
+    assert found == sorted(found)
+    assert found[-1] > found[0] + 0.3
+
+
+@pytest.mark.parametrize(
+    ("title", "duties", "expected"),
+    [
+        ("ML Engineer", ("Train and deploy models in PyTorch", "Monitor model drift"), "created"),
+        ("AI Ethicist", ("Audit models for algorithmic bias", "Write model cards"), "created"),
+        ("Prompt Engineer", ("Write and evaluate prompts for an LLM",), "created"),
+        ("Data Annotator", ("Draw bounding boxes on images for training data",), "created"),
+        ("Payroll Clerk", ("Calculate wages", "Check timesheets", "File slips"), "threatened"),
+        ("Warehouse Picker", ("Pick goods by list", "Pack and label boxes"), "threatened"),
+        ("Lecturer", ("Teach courses on statistics", "Write and mark exams"), "augmented"),
+        ("Web Developer", ("Write and review code", "Plan releases with the team"), "augmented"),
+        ("Nurse", ("Wash and turn patients", "Change dressings", "Comfort families"), "unaffected"),
+        ("Electrician", ("Rewire old houses", "Find faults and mend them"), "unaffected"),
+    ],
+)
+def test_plain_cases(
+    classifier: RoleClassifier, title: str, duties: tuple[str, ...], expected: str
+) -> None:
+    assert label(classifier, ad(title, *duties)) == expected
+
+
+def test_the_employer_does_not_count(classifier: RoleClassifier) -> None:
+    driver = ad(
+        "Delivery Driver",
+        ("Deepwell trains large language models and computer vision systems", "about"),
+        "Deliver spare parts on a set round",
+        "Load the van in the order of the stops",
+    )
+    assert label(classifier, driver) == "threatened"
+
+
+def test_stated_shares_flip_the_class(classifier: RoleClassifier) -> None:
+    frame = "You spend {} of your day packing biscuits on the belt and {} of it {}"
+    leading = "coaching the crew, planning its shifts and settling disputes"
+    few = ad("Crew Leader", frame.format("one tenth", "nine tenths", leading))
+    many = ad("Crew Leader", frame.format("nine tenths", "one tenth", leading))
+    few_p, many_p = (a.probabilities["threatened"] for a, _ in classifier.assess_batch([few, many]))
+    assert many_p > few_p + 0.3
+    assert label(classifier, many) == "threatened"
+
+
+def test_result_is_explained(classifier: RoleClassifier) -> None:
+    posting = ad(
+        "Data Entry Clerk",
+        "Key in orders from paper forms",
+        "Use ChatGPT to draft standard letters",
+        "File documents and scan letters",
+        ("We pay well", "benefits"),
+    )
+    assessment, tasks = classifier.assess_batch([posting])[0]
+    assert assessment.label == assessment.nearest == "threatened"
+    assert assessment.channel == "cognitive"
+    assert assessment.notes == ("transforming",)
+    assert sum(assessment.probabilities.values()) == pytest.approx(1.0)
+    weights = [abs(reason.weight) for reason in assessment.evidence]
+    assert 0 < len(weights) <= MAX_EVIDENCE
+    assert weights == sorted(weights, reverse=True)
+    for reason in assessment.evidence:
+        if reason.kind == "title":
+            assert (reason.start, reason.end) == (None, None)
+        else:
+            assert posting.text[reason.start : reason.end] == reason.text
+    assert [task.text for task in tasks] == [s.text for s in posting.sentences[:3]]
+    assert tasks[0].scores.automation > 0.5
+    assert tasks[0].scores.channel == "cognitive"
+
+
+def test_channel_and_nearest(classifier: RoleClassifier) -> None:
+    packer, cleaner, carer = classifier.assess_batch(
+        [
+            ad("Packer", "Pack boxes and stack pallets", "Feed the sealing machine"),
+            ad("Cleaner", "Clean the homes of different customers", "Scrub kitchens and baths"),
+            ad("Care Assistant", "Wash and dress residents", "Comfort people at the end of life"),
+        ]
+    )
+    assert packer[0].channel == "physical"
+    assert (cleaner[0].label, cleaner[0].nearest) == ("unaffected", "threatened")
+    assert (carer[0].label, carer[0].nearest) == ("unaffected", "augmented")
+    assert carer[0].channel is None
+
+
+def test_abstains_with_a_reason(classifier: RoleClassifier) -> None:
+    empty, _ = classifier.assess_batch(
+        [ad(None, ("We pay well and on time, every month.", "benefits"))]
+    )[0]
+    assert empty.label is None
+    assert empty.nearest is None
+    assert empty.abstained is not None
+    assert math.isclose(sum(empty.probabilities.values()), 1.0)
+    assert classifier.assess_batch([]) == []
+
+
+def test_occupations_help_where_the_title_is_missing(classifier: RoleClassifier) -> None:
+    payroll = OccupationMatch(concept_id="o", label="payroll clerk", code="4313", score=0.9)
+    duties = ("Work in the office with three colleagues on what comes in.",)
+    with_match, without = classifier.assess_batch(
+        [ad(None, *duties, occupations=(payroll,)), ad(None, *duties)]
+    )
+    assert with_match[0].probabilities["threatened"] > without[0].probabilities["threatened"]
+
+
+def test_one_encode_call_for_a_batch(classifier: RoleClassifier) -> None:
+    class Counting:
+        name, dimension = classifier.encoder.name, classifier.encoder.dimension
+        calls = 0
+
+        def encode(self, texts: list[str]) -> np.ndarray:
+            self.calls += 1
+            return classifier.encoder.encode(texts)
+
+    encoder = Counting()
+    counted = RoleClassifier(encoder, classifier.model, classifier.vocabulary)
+    counted.assess_batch([ad("Clerk", *OFFICE), ad("Lawyer", *ADVICE)])
+    assert encoder.calls == 1
+
+
+# --- Artefact --------------------------------------------------------------------------------
+
+
+def test_another_encoder_is_refused() -> None:
+    with pytest.raises(ArtefactError, match="hashing-256"):
+        RoleClassifier.load(HashingEncoder())
+
+
+def test_missing_and_damaged_models_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        RoleModel.load(tmp_path)
+    shutil.copytree(MODEL, tmp_path / "cut")
+    weights = tmp_path / "cut" / "heads.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        RoleModel.load(tmp_path / "cut")
+    shutil.copytree(MODEL, tmp_path / "new")
+    manifest = tmp_path / "new" / "model.json"
+    manifest.write_text(manifest.read_text().replace('"schema": 1', '"schema": 99'))
+    with pytest.raises(ArtefactError, match="schema 99"):
+        RoleModel.load(tmp_path / "new")
+
+
+def test_model_survives_saving(tmp_path: Path) -> None:
+    model = RoleModel.load(MODEL)
+    model.save(tmp_path)
+    again = RoleModel.load(tmp_path)
+    assert again.steps == model.steps
+    np.testing.assert_array_equal(again.title.weights, model.title.weights)
+
+
+@pytest.mark.skipif(not (DATA / "challenge").exists(), reason="development data are absent")
+def test_minimal_pairs(classifier: RoleClassifier) -> None:
+    from extractor.zones import find_zones, split_sentences
+
+    lines = (DATA / "challenge" / "roles_flip.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    batch = [
+        RoleInput(
+            r["title"], r["text"], split_sentences(r["text"], find_zones(r["text"], r["title"]))
+        )
+        for r in rows
+    ]
+    found = [assessment.label for assessment, _ in classifier.assess_batch(batch)]
+    right = sum(label == row["label"] for label, row in zip(found, rows, strict=True))
+    assert right >= 10
