@@ -98,8 +98,8 @@ class AIVocabulary:
         tokens = list(_TOKEN.finditer(text))
         words = [token.group() for token in tokens]
         folded = [_fold(word) for word in words]
-        present = set(folded)
-        starts = set().union(*(self._first[group].keys() & present for group in groups))
+        firsts = [self._first[group] for group in groups]
+        starts = {word for word in folded if any(word in first for first in firsts)}
         i = 0 if starts else len(tokens)
         while i < len(tokens):
             if folded[i] not in starts:

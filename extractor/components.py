@@ -153,12 +153,12 @@ class SkillLinker(Component[list[tuple[Sentence, Link]]]):
         for span in _sentence_spans(doc):
             if span.label_ in BOILERPLATE_ZONES or span.label_ == "title":
                 continue
-            found.append((_sentence(span), _query(doc, span, mentions)))
+            found.append((_sentence(span), _query(span, mentions)))
         return found
 
     def queries_of(self, docs: Iterable[Doc]) -> list[Query]:
         """One query a document, for documents that are one sentence, whatever its zone."""
-        return [_query(doc, doc[:], _mentions(doc, self.positions)) for doc in docs]
+        return [_query(doc[:], _mentions(doc, self.positions)) for doc in docs]
 
     def predict(self, docs: Sequence[Doc]) -> list[list[tuple[Sentence, Link]]]:
         """Link all sentences of all documents in one batch."""
@@ -367,17 +367,18 @@ def _mentions(doc: Doc, positions: dict[str, int]) -> list[Mention]:
     ]
 
 
-def _query(doc: Doc, sentence: Span, mentions: Sequence[Mention]) -> Query:
+def _query(sentence: Span, mentions: Sequence[Mention]) -> Query:
     """What the linker looks at in a sentence: its words, phrases and the names in it."""
     named = [m for m in mentions if sentence.start_char <= m.start and m.end <= sentence.end_char]
+    words, offset = sentence.text, sentence.start_char
     exact: dict[int, float] = {}
     phrases = {phrase.text.lower(): phrase for phrase in candidate_phrases(sentence)}
     for mention in named:
-        text = doc.text[mention.start : mention.end]
+        text = words[mention.start - offset : mention.end - offset]
         phrases[text.lower()] = Phrase(mention.start, mention.end, text)
         for position, fit in mention.concepts:
             exact[position] = max(fit, exact.get(position, 0.0))
-    return Query(sentence.text, tuple(sorted(phrases.values())), exact)
+    return Query(words, tuple(sorted(phrases.values())), exact)
 
 
 def _skill_attrs() -> dict[str, list[Any]]:

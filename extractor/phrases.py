@@ -63,12 +63,11 @@ def _phrase(tokens: list[Token]) -> Phrase | None:
     if all(token.is_stop or token.lower_ in GENERIC_WORDS for token in tokens):
         return None
     first, last = tokens[0], tokens[-1]
-    start, end = first.idx, last.idx + len(last)
     if last.i - first.i + 1 == len(tokens):
-        text = first.doc.text[start:end]
+        text = first.doc[first.i : last.i + 1].text
     else:
         text = " ".join(token.text for token in tokens)
-    return Phrase(start, end, text)
+    return Phrase(first.idx, last.idx + len(last), text)
 
 
 def _chunk_of(token: Token, chunks: dict[int, Span]) -> list[Token]:
