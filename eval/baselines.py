@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
-import ahocorasick
+import ahocorasick_rs
 import bm25s
 import numpy as np
 import Stemmer
@@ -81,23 +81,21 @@ class ExactLabels:
     """
 
     def __init__(self, concepts: Iterable[Concept]) -> None:
-        self._automaton = ahocorasick.Automaton()
         found: dict[str, list[Concept]] = {}
         for concept in concepts:
             found.setdefault(_fold(concept.label), []).append(concept)
-        for label, same in found.items():
-            self._automaton.add_word(label, (len(label), same))
-        self._automaton.make_automaton()
+        self._concepts = list(found.values())
+        self._automaton = ahocorasick_rs.AhoCorasick(list(found))
 
     def find(self, text: str) -> list[ExactMatch]:
         """Matches in their order; concepts with the same label stand at the same place."""
-        if not len(self._automaton):
-            return []
         folded = _fold(text)
         places = [
-            (last + 1 - length, last + 1, concepts)
-            for last, (length, concepts) in self._automaton.iter(folded)
-            if not _continues(folded, last + 1 - length) and not _continues(folded, last + 1)
+            (start, end, self._concepts[label])
+            for label, start, end in self._automaton.find_matches_as_indexes(
+                folded, overlapping=True
+            )
+            if not _continues(folded, start) and not _continues(folded, end)
         ]
         matches, behind = [], 0
         for start, end, concepts in sorted(places, key=lambda place: (place[0], -place[1])):

@@ -36,6 +36,7 @@ from eval.rows import (
     Row,
     SpansRow,
 )
+from extractor.batch import peak_memory_mb
 from extractor.records import REQUIREMENTS, ROLE_CLASSES, JobPosting, JobResult
 from taxonomies.records import SKILL_KINDS, Kind
 
@@ -506,7 +507,7 @@ def speed(run: Run) -> Outcome:
             **_throughput(many, read_batch),
             **_latency(single, read_one),
             "load_s": load,
-            "peak_rss_mb": Estimate(*[peak_rss_mb()] * 3),
+            "peak_rss_mb": Estimate(*[peak_memory_mb() or float("nan")] * 3),
         },
         "exact labels": {**_throughput(many, match_batch), **_latency(single, match_one)},
     }
@@ -564,18 +565,6 @@ def thread_count() -> dict[str, int]:
     if "faiss" in sys.modules:
         threads["faiss"] = int(sys.modules["faiss"].omp_get_max_threads())
     return threads
-
-
-def peak_rss_mb() -> float:
-    """Largest memory of this process so far, in MB of 10⁶ bytes."""
-    if sys.platform == "win32":
-        import psutil
-
-        return float(psutil.Process().memory_info().peak_wset) / 1e6
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 # Shared.

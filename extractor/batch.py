@@ -189,7 +189,7 @@ def run_batch(
         roles=dict(sum((Counter(part.roles) for part in manifest.parts), Counter())),
         resumed_rows=resumed,
         seconds=time.perf_counter() - start,
-        peak_memory_mb=_peak_memory_mb(),
+        peak_memory_mb=peak_memory_mb(),
     )
 
 
@@ -348,7 +348,8 @@ def _writing(folder: Path) -> Iterator[None]:
         raise OutputFileError(f"{folder} cannot be written: {error}") from error
 
 
-def _peak_memory_mb() -> float | None:
+def peak_memory_mb() -> float | None:
+    """Largest memory of this process so far, in MB of 10⁶ bytes; None where it is not told."""
     if sys.platform == "win32":
         return None
     import resource

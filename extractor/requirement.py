@@ -205,6 +205,9 @@ def _cost(
         if direction == "forward":
             return None
         between = reading.forms[stop : cue.first]
+        if ":" in between[:-1]:
+            # A colon begins a reason ("no Java needed: a team …"), except in "Java: a plus".
+            return None
         blockers = [c for c in strong if stop <= c.first and c.stop <= cue.first]
         if blockers:
             return None

@@ -3,7 +3,8 @@
 Three small heads on sentence embeddings (kind of duty, duty or not, class of a title) and the
 few weights that combine them into a decision. Labels of occupations and of short duties are ours
 (`extractor/data/occupation_classes.csv`, `training/duty_phrases.toml`), those of tasks are
-published ones. The run is seeded and writes the same weights again, with the model card.
+published ones. The run is seeded: it writes the same weights again, up to the rounding of the
+machine, and the model card.
 """
 
 from __future__ import annotations
