@@ -372,7 +372,12 @@ def _query(sentence: Span, mentions: Sequence[Mention]) -> Query:
     named = [m for m in mentions if sentence.start_char <= m.start and m.end <= sentence.end_char]
     words, offset = sentence.text, sentence.start_char
     exact: dict[int, float] = {}
-    phrases = {phrase.text.lower(): phrase for phrase in candidate_phrases(sentence)}
+    # A part of a name is no phrase of its own: "ML" in "ML models".
+    phrases = {
+        phrase.text.lower(): phrase
+        for phrase in candidate_phrases(sentence)
+        if not any(m.start <= phrase.start and phrase.end <= m.end for m in named)
+    }
     for mention in named:
         text = words[mention.start - offset : mention.end - offset]
         phrases[text.lower()] = Phrase(mention.start, mention.end, text)

@@ -33,7 +33,8 @@ from extractor.mentions import MentionMatcher, bare_label, surface_forms
 from taxonomies import Concept, Taxonomy
 from taxonomies.records import SKILL_KINDS
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Raised whenever files or the rules that names are matched by change."""
 ENCODE_AT_ONCE = 4096
 PARTS = ("skills", "occupations")
 

@@ -206,16 +206,20 @@ class Linker:
     def decide(self, query: Query, ranking: Ranking) -> list[Link]:
         """Choose the concepts that a sentence means.
 
-        A concept must reach the threshold; of those that the same words speak for, the most
-        probable one is returned and the next best become its alternatives.
+        A concept must reach the threshold, and a tool must be named: no paraphrase of "Excel" means
+        Excel. Of concepts that the same words speak for, the most probable one is returned and the
+        next best become its alternatives.
 
         Returns:
             Links, most probable first.
         """
         order = np.argsort(-ranking.probabilities, kind="stable")
         order = order[ranking.probabilities[order] >= self.model.threshold / 4]
+        named = ranking.features[:, FEATURES.index("exact")] > 0
         links: dict[tuple[int, int], list[int]] = {}
         for row in order:
+            if not named[row] and self.index.concepts[ranking.concepts[row]].kind == "tool":
+                continue
             words = self._words(query, int(ranking.phrases[row]))
             owner = next((w for w in links if _overlap(w, words)), words)
             links.setdefault(owner, []).append(int(row))
@@ -226,13 +230,12 @@ class Linker:
                 continue
             number = int(ranking.phrases[first])
             phrase = query.phrases[number] if number >= 0 else None
-            fit = float(ranking.features[first][FEATURES.index("exact")])
             chosen.append(
                 Link(
                     int(ranking.concepts[first]),
                     float(ranking.probabilities[first]),
                     phrase,
-                    "sentence" if phrase is None else "exact" if fit > 0 else "phrase",
+                    "sentence" if phrase is None else "exact" if named[first] else "phrase",
                     tuple(
                         (int(ranking.concepts[row]), float(ranking.probabilities[row]))
                         for row in rows[1:4]

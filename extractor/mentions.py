@@ -55,8 +55,8 @@ class Mention(NamedTuple):
         start: Offset of its first character.
         end: Offset behind its last character.
         concepts: Position of each concept that has this name, with how well the name fits:
-            1 for a preferred label, less for alternative ones, for names that several concepts
-            share, and for single everyday words.
+            1 for a preferred label, less for a label without its qualifier, for alternative
+            names, for names that several concepts share, and for single everyday words.
     """
 
     start: int
@@ -112,6 +112,19 @@ def _singular(word: str) -> str:
     return word
 
 
+def _base(word: str) -> str:
+    """Strip inflection only: Snowball's stems are one for "generator" and "generation"."""
+    word = _singular(word)
+    for ending in ("ing", "ed"):
+        if word.endswith(ending) and len(word) - len(ending) > 2:
+            word = word.removesuffix(ending)
+            break
+    word = word.rstrip("e")
+    if len(word) > 2 and word[-1] == word[-2]:
+        word = word[:-1]
+    return word[:-1] + "y" if word.endswith("i") else word
+
+
 @dataclass(frozen=True)
 class MentionMatcher:
     """Finds names of concepts in text.
@@ -146,14 +159,13 @@ class MentionMatcher:
         by_key: dict[str, list[Form]] = {}
         for position, concept in enumerate(concepts):
             forms = surface_forms(concept)
-            labels = {concept.label, bare_label(concept)}
             keys_seen: set[tuple[str, str]] = set()
             for name in forms:
                 words = WORD.findall(name)
                 if not words:
                     continue
                 key = _key(stem([word.lower() for word in words]))
-                form = _form(position, name, words, name in labels, concept.kind, everyday)
+                form = _form(position, concept, name, words, everyday)
                 if (key, name) not in keys_seen:
                     keys_seen.add((key, name))
                     by_key.setdefault(key, []).append(form)
@@ -252,12 +264,7 @@ def _key(stems: Sequence[str]) -> str:
 
 
 def _form(
-    position: int,
-    name: str,
-    words: Sequence[str],
-    is_label: bool,
-    kind: str,
-    everyday: frozenset[str],
+    position: int, concept: Concept, name: str, words: Sequence[str], everyday: frozenset[str]
 ) -> Form:
     """Decide how strictly a name is matched and how much a match says."""
     single = len(words) == 1
@@ -265,27 +272,32 @@ def _form(
     common = single and word.lower() in everyday
     acronym = single and word.isupper() and word.isalpha() and len(word) <= 5
     proper = single and word[0].isupper()
-    fit = 1.0 if is_label else 0.7
-    if common and not is_label:
-        fit = 0.3
+    if name == concept.label:
+        fit = 1.0
+    elif name == bare_label(concept):
+        fit = 0.9
+    else:
+        fit = 0.3 if common else 0.7
     return Form(
         position,
         name,
         fit,
         exact_case=(len(word) == 1 and single) or acronym or (proper and common),
-        company=(single and len(word) == 1) or (kind == "tool" and common and not proper),
+        company=(single and len(word) == 1) or (concept.kind == "tool" and common and not proper),
     )
 
 
 def _same_words(form: Form, matched: Sequence[re.Match[str]]) -> bool:
-    """Check what the stems left open: the case, and for one word its ending."""
+    """Check what the stems left open: the case, and the endings."""
     words = WORD.findall(form.text)
     texts = [match.group() for match in matched]
     if form.exact_case:
         return texts == words
-    if len(words) == 1:
-        return _singular(texts[0].lower()) == _singular(words[0].lower())
-    return True
+    normal = _singular if len(words) == 1 else _base
+    return all(
+        normal(one.lower()) == normal(other.lower())
+        for one, other in zip(texts, words, strict=True)
+    )
 
 
 def _in_company(text: str, start: int, end: int, sure: Sequence[tuple[int, int]]) -> bool:

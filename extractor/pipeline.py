@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -38,6 +39,8 @@ from extractor.zones import mask_markup
 from taxonomies import Taxonomy
 
 PARSER = ("tok2vec", "tagger", "attribute_ruler", "parser")
+LONGEST_STRETCH = 200
+_LONG_STRETCH = re.compile(rf"\S{{{LONGEST_STRETCH + 1},}}")
 STRENGTH: dict[Requirement, int] = {"required": 0, "preferred": 1, "mentioned": 2, "negated": 3}
 
 
@@ -62,6 +65,30 @@ def build_pipeline(taxonomy: str = "default", *, encoder: str = "minilm") -> Lan
     return nlp
 
 
+def make_doc(nlp: Language, text: str) -> Doc:
+    """Tokenise a text in linear time.
+
+    spaCy strips punctuation off a stretch without blanks one mark at a time, which takes minutes
+    for a long ruled line; such a stretch is tokenised in pieces.
+
+    Args:
+        nlp: Any pipeline.
+        text: Any text.
+
+    Returns:
+        An unprocessed document with just this text.
+    """
+    cuts = [
+        cut
+        for stretch in _LONG_STRETCH.finditer(text)
+        for cut in range(stretch.start() + LONGEST_STRETCH, stretch.end(), LONGEST_STRETCH)
+    ]
+    if not cuts:
+        return nlp.make_doc(text)
+    pieces = [text[start:end] for start, end in pairwise((0, *cuts, len(text)))]
+    return Doc.from_docs([nlp.tokenizer(piece) for piece in pieces], ensure_whitespace=False)
+
+
 def parse_sentences(nlp: Language, texts: Iterable[str]) -> Iterator[Doc]:
     """Parse texts that are one sentence each and find the names of concepts in them.
 
@@ -70,7 +97,7 @@ def parse_sentences(nlp: Language, texts: Iterable[str]) -> Iterator[Doc]:
         texts: Sentences or phrases.
     """
     with nlp.select_pipes(enable=[*PARSER, "jobshift_mentions"]):
-        yield from nlp.pipe(_as_one_sentence(nlp.make_doc(text)) for text in texts)
+        yield from nlp.pipe(_as_one_sentence(make_doc(nlp, text)) for text in texts)
 
 
 class SkillExtractor:
@@ -181,7 +208,7 @@ class SkillExtractor:
         docs = []
         for posting in postings:
             # Markup is blanked out in place, so offsets stay those of the raw text.
-            doc = self.nlp.make_doc(mask_markup(posting.text))
+            doc = make_doc(self.nlp, mask_markup(posting.text))
             doc._.jobshift_title = posting.title
             docs.append(doc)
         return list(self.nlp.pipe(docs, batch_size=max(1, len(docs))))
@@ -230,7 +257,7 @@ class SkillExtractor:
             spans: Offsets (start, end) in the text.
         """
         zones = self.nlp.get_pipe("jobshift_zones")
-        return requirements_of(zones(self.nlp.make_doc(mask_markup(text))), spans)
+        return requirements_of(zones(make_doc(self.nlp, mask_markup(text))), spans)
 
     def _candidate(self, concept_id: str, score: float) -> Candidate:
         concept = self.taxonomy[concept_id]
