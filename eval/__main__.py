@@ -16,19 +16,11 @@ import eval.engine
 from eval.errors import EvaluationError
 from eval.report import Report
 from eval.rows import read_rows, sample_rows
-from eval.tasks import TASKS, Run
+from eval.tasks import TASKS, Level, Run
 from extractor.errors import JobshiftError
 from taxonomies.errors import TaxonomyError
 
 TaskName = StrEnum("TaskName", list(TASKS))  # type: ignore[misc]
-
-
-class Level(StrEnum):
-    """What the queries of `linking` are."""
-
-    sentence = "sentence"
-    span = "span"
-
 
 app = typer.Typer(add_completion=False)
 
@@ -50,10 +42,14 @@ def main(
     level: Annotated[
         Level, typer.Option(help="Queries of linking: whole sentences or labelled spans.")
     ] = Level.sentence,
+    cross_fit: Annotated[
+        bool,
+        typer.Option("--cross-fit", help="Of roles: fit the weights of the decision out of fold."),
+    ] = False,
 ) -> None:
     """Score the engine on labelled rows, with 95 % intervals and a trivial baseline beside it."""
     try:
-        report = evaluate(task, files, json_out, taxonomy, encoder, limit, level)
+        report = evaluate(task, files, json_out, taxonomy, encoder, limit, level, cross_fit)
         try:
             if json_out:
                 report.write(json_out)
@@ -72,6 +68,7 @@ def evaluate(
     encoder: str,
     limit: int | None,
     level: Level,
+    cross_fit: bool = False,
 ) -> Report:
     """Read the rows, load the engine and run the task; the cheap checks come first.
 
@@ -82,6 +79,8 @@ def evaluate(
     """
     if level is Level.span and task != "linking":
         raise EvaluationError(f"--level belongs to linking; {task} has no levels")
+    if cross_fit and task != "roles":
+        raise EvaluationError(f"--cross-fit belongs to roles; {task} has no weights to fit")
     if json_out and (json_out.is_dir() or not json_out.absolute().parent.is_dir()):
         raise EvaluationError(f"--json {json_out}: expected a file in a folder that exists")
     started = time.perf_counter()
@@ -93,7 +92,7 @@ def evaluate(
         engine = eval.engine.load_engine(taxonomy, encoder)
         load_seconds = time.perf_counter() - loading
     with status(f"{task}: {len(rows)} rows"):
-        outcome = TASKS[task].score(Run(engine, rows, level.value, load_seconds))
+        outcome = TASKS[task].score(Run(engine, rows, level, load_seconds, cross_fit))
     if len(rows) < len(read):
         outcome.notes.append(f"a random sample of {len(rows)} of {len(read)} rows, fixed seed")
     return Report(

@@ -15,7 +15,11 @@ import Stemmer
 
 from eval.errors import EvaluationError
 from eval.metrics import SEED
+from extractor.ai_skills import AIVocabulary, find_ml_use
 from extractor.records import Channel, MainRoleClass, RoleClass
+from extractor.roles import occupation_class
+from extractor.tasks import find_clauses
+from extractor.zones import find_zones, split_sentences
 from taxonomies.records import Concept, Kind
 
 FOLDS = 5
@@ -187,6 +191,33 @@ def role_by_title(title: str) -> RolePrediction:
     """The role class by the first list of words that the title meets, else `augmented`."""
     rule = next((rule for words, rule in _TITLE_PATTERNS if words.search(title)), _DEFAULT_RULE)
     return RolePrediction(rule.label, rule.nearest, rule.channel, {rule.label: 1.0})
+
+
+def role_by_occupation(codes: Iterable[str]) -> RolePrediction:
+    """The class of the first occupation that our table has; `augmented` where it has none.
+
+    Args:
+        codes: Codes of the matched occupations, best first; some taxonomies give none.
+    """
+    known = next((found for code in codes if (found := occupation_class(code))), None)
+    name = known[0] if known else "augmented"
+    label, nearest = {
+        "skilled": ("unaffected", "augmented"),
+        "manual": ("unaffected", "threatened"),
+    }.get(name, (name, name))
+    return RolePrediction(label, nearest, None, {label: 1.0})
+
+
+def role_by_skills(title: str | None, text: str) -> RolePrediction:
+    """The class by the lists of AI skills alone.
+
+    `created` with two clauses about building ML, which the definition asks for; else
+    `augmented`, the most frequent class.
+    """
+    sentences = split_sentences(text, find_zones(text, title))
+    building, _ = find_ml_use(find_clauses(sentences), (), AIVocabulary.load())
+    label = "created" if len(building) > 1 else "augmented"
+    return RolePrediction(label, label, None, {label: 1.0})
 
 
 def role_by_majority(

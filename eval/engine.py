@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 from extractor.records import (
     Candidate,
@@ -63,4 +63,4 @@ def load_engine(taxonomy: str, encoder: str) -> Engine:
     """
     from extractor import SkillExtractor
 
-    return cast("Engine", SkillExtractor.load(taxonomy, encoder=encoder))
+    return SkillExtractor.load(taxonomy, encoder=encoder)

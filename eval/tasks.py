@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from eval import metrics
 from eval.baselines import (
     BM25,
+    FOLDS,
+    MIN_ROWS_FOR_FOLDS,
     ExactLabels,
     RolePrediction,
     majority,
     role_by_majority,
+    role_by_occupation,
+    role_by_skills,
     role_by_title,
     roles_by_tfidf,
 )
@@ -36,11 +42,14 @@ from eval.rows import (
     Row,
     SpansRow,
 )
+from extractor import SkillExtractor
 from extractor.batch import peak_memory_mb
 from extractor.records import REQUIREMENTS, ROLE_CLASSES, JobPosting, JobResult
+from extractor.role_model import LabelledFeatures, fit_steps
+from extractor.roles import RoleClassifier
+from extractor.zones import mask_markup
 from taxonomies.records import SKILL_KINDS, Kind
 
-Level = Literal["sentence", "span"]
 Estimates = dict[str, Estimate]
 Measure = Callable[[Sequence[str], Set[str]], float]
 """Scores the ranked ids of one query against the relevant ones."""
@@ -62,6 +71,13 @@ WARM_UP = "We look for an accountant who prepares annual accounts.\n- Knowledge 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)|\n")
 
 
+class Level(StrEnum):
+    """What the queries of `linking` are."""
+
+    sentence = "sentence"
+    span = "span"
+
+
 @dataclass(frozen=True)
 class Run:
     """What a task works on.
@@ -71,12 +87,14 @@ class Run:
         rows: Rows of the task's own model.
         level: Queries of `linking`: whole sentences or labelled spans.
         load_seconds: How long the engine took to load.
+        cross_fit: Whether the engine's role classes are given by weights fitted out of fold.
     """
 
     engine: Engine
     rows: Sequence[Any]
-    level: Level = "sentence"
+    level: Level = Level.sentence
     load_seconds: float = 0.0
+    cross_fit: bool = False
 
 
 @dataclass
@@ -133,10 +151,15 @@ def occupations(run: Run) -> Outcome:
     ]
     with_ads = any(query.row.text != query.text for query in queries)
 
+    certain: list[tuple[float, bool]] = []
+
     def rank(batch: Sequence[_Query]) -> list[list[str]]:
         titles = [query.text for query in batch]
         ads = [query.row.text for query in batch] if with_ads else None
         matched = run.engine.occupations_batch(titles, ads, k=RANKED)
+        for query, matches in zip(batch, matched, strict=True):
+            best = matches[0] if matches else None
+            certain.append((best.score, best.concept_id in query.gold) if best else (0.0, False))
         return [[match.concept_id for match in matches] for matches in matched]
 
     measures: dict[str, Measure] = {
@@ -145,7 +168,13 @@ def occupations(run: Run) -> Outcome:
         "recall@10": partial(metrics.recall_at, k=10),
         "mrr": metrics.reciprocal_rank,
     }
-    return _ranking(run, queries, rank, ("occupation",), measures)
+    outcome = _ranking(run, queries, rank, ("occupation",), measures)
+    outcome.systems[ENGINE] |= metrics.bootstrap(
+        metrics.calibration_counts([score for score, _ in certain], [hit for _, hit in certain]),
+        {"ece": metrics.expected_calibration_error},
+        documents=[query.row.document for query in queries],
+    )
+    return outcome
 
 
 class _Query(NamedTuple):
@@ -156,7 +185,7 @@ class _Query(NamedTuple):
 
 def _link_queries(row: LinkingRow, level: Level) -> list[_Query]:
     links = [link for link in row.links if link.uri]
-    if level == "sentence":
+    if level is Level.sentence:
         gold = {str(link.uri) for link in links}
         return [_Query(row, row.text, gold)] if gold else []
     spans: dict[tuple[int | None, int | None, str], set[str]] = defaultdict(set)
@@ -393,9 +422,22 @@ def roles(run: Run) -> Outcome:
         [row.gold_nearest for row in rows if row.gold_nearest],
         [row.channel for row in rows if row.channel],
     )
+    if run.cross_fit:
+        ours = _roles_out_of_fold(run, rows, results)
+        notes.append(
+            f"{ENGINE}: weights of the decision fitted on these rows out of fold ({FOLDS} folds); "
+            "heads and word lists as shipped"
+        )
+    else:
+        ours = [_role_prediction(result) for result in results]
+        notes.append(f"{ENGINE}: the model as shipped, fitted on what its card names")
     systems = {
-        ENGINE: [_role_prediction(result) for result in results],
+        ENGINE: ours,
         "title keywords": [role_by_title(row.title or "") for row in rows],
+        "occupation": [
+            role_by_occupation(match.code for match in result.occupations) for result in results
+        ],
+        "AI skills": [role_by_skills(row.title, row.text) for row in rows],
         "majority": [constant] * len(rows),
     }
     texts = [f"{row.title or ''}\n{row.text}" for row in rows]
@@ -408,6 +450,53 @@ def roles(run: Run) -> Outcome:
     matrix = metrics.confusion(gold, [p.label or ABSTAINED for p in systems[ENGINE]], ROLE_LABELS)
     notes += _left_out(len(run.rows) - len(rows), "without a label")
     return Outcome(len(rows), scored, notes, {"confusion": _confusion(matrix, ROLE_LABELS)})
+
+
+def _roles_out_of_fold(
+    run: Run, rows: Sequence[RoleRow], results: Sequence[JobResult]
+) -> list[RolePrediction]:
+    """Classes by weights of the decision that have not seen the row, nor its pair."""
+    try:
+        from sklearn.model_selection import StratifiedGroupKFold
+    except ImportError:
+        raise EvaluationError(
+            "--cross-fit needs scikit-learn: pip install 'jobshift[eval]'"
+        ) from None
+    if len({str(row.document) for row in rows}) < MIN_ROWS_FOR_FOLDS:
+        raise EvaluationError(f"--cross-fit needs at least {MIN_ROWS_FOR_FOLDS} documents")
+    if not isinstance(run.engine, SkillExtractor):
+        raise EvaluationError("--cross-fit needs the engine of jobshift")
+    nlp = run.engine.nlp
+    component: Any = nlp.get_pipe("jobshift_roles")
+    docs = []
+    for row in rows:
+        doc = nlp.make_doc(mask_markup(row.text))
+        doc._.jobshift_title = row.title
+        docs.append(doc)
+    with nlp.select_pipes(enable=["jobshift_zones", "jobshift_occupations"]):
+        read = list(nlp.pipe(docs))
+    shipped = component.classifier
+    features = shipped.features(component.inputs(read))
+    ads = [
+        LabelledFeatures(found.values, str(row.label), row.gold_nearest)
+        for found, row in zip(features, rows, strict=True)
+    ]
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=metrics.SEED)
+    labels = [ad.label for ad in ads]
+    predictions = [_role_prediction(result) for result in results]
+    for seen, unseen in folds.split(labels, labels, [str(row.document) for row in rows]):
+        model = replace(shipped.model, steps=fit_steps([ads[i] for i in seen]))
+        fitted = RoleClassifier(shipped.encoder, model, shipped.vocabulary)
+        for i in unseen:
+            if predictions[i].label is None:
+                continue
+            given = {str(c): p for c, p in fitted.probabilities(features[i]).items()}
+            predictions[i] = predictions[i]._replace(
+                label=max(given, key=lambda c: given[c]),
+                nearest=fitted.nearest(features[i]),
+                probabilities=given,
+            )
+    return predictions
 
 
 def _role_prediction(result: JobResult) -> RolePrediction:
@@ -557,8 +646,6 @@ def count_sentences(text: str) -> int:
 
 def thread_count() -> dict[str, int]:
     """Threads of the libraries that compute, where they are loaded, and cores of the machine."""
-    import os
-
     threads = {"cores": os.cpu_count() or 1}
     if "torch" in sys.modules:
         threads["torch"] = int(sys.modules["torch"].get_num_threads())

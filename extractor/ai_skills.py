@@ -195,6 +195,16 @@ _RECRUITING = re.compile(
     r"your (?:cv|resume|data)|cover letter)\b"
 )
 
+_OFFERED = re.compile(
+    r"(?i)\b(?:you (?:can |may |will )?learn|learning (?:budget|opportunit\w+)|academy|"
+    r"free (?:access|licen[cs]es?)|for private use|we (?:offer|give|provide) you|"
+    r"for all (?:employees|staff)|in paid time)\b"
+)
+_DOES = re.compile(
+    r"(?i)^\W*(?:you(?:['’]ll| will| own| lead| build| train| design| manage)\b|"
+    r"your (?:job|task|work) is to\b)"
+)
+
 
 def about_employer(text: str) -> bool:
     """Whether a sentence speaks of the employer and not of the person or the work."""
@@ -203,37 +213,54 @@ def about_employer(text: str) -> bool:
     return bool(_EMPLOYER.match(text) or _NAMED_SUBJECT.match(text))
 
 
+def may_count(clause: Clause) -> bool:
+    """Whether what a clause says of machine learning can count for the role.
+
+    Negated clauses, sentences about the employer, the way it recruits or what it offers, and
+    sections that describe neither person nor work count for nothing.
+    """
+    if clause.zone in BOILERPLATE_ZONES or clause.zone == "title":
+        return False
+    if clause.zone == "other" and _RECRUITING.search(clause.text):
+        return False
+    if clause.zone != "requirements" and (
+        about_employer(clause.text) or _OFFERED.search(clause.text)
+    ):
+        return False
+    return not _NEGATED.search(_NOT_NEGATED.sub(" ", clause.text))
+
+
+def requirement_weight(clause: Clause) -> float:
+    """1, or less where a clause says what is only preferred."""
+    preferred = clause.zone == "nice_to_have" or _PREFERRED.search(clause.text)
+    return 0.4 if preferred else 1.0
+
+
 def find_ml_use(
     clauses: Sequence[Clause], skills: Sequence[SkillMatch], vocabulary: AIVocabulary
 ) -> tuple[list[MLUse], list[MLUse]]:
     """Clauses that are about building ML, and clauses that ask for the use of ML tools.
 
-    Negated mentions, sentences about the employer or the way it recruits, and sections that
-    describe neither person nor work count for nothing.
+    Negated mentions, and clauses that `may_count` refuses, count for nothing.
     """
     negated = [(s.start, s.end) for s in skills if s.requirement == "negated"]
     building: list[MLUse] = []
     using: list[MLUse] = []
     for clause in clauses:
-        if clause.zone in BOILERPLATE_ZONES or clause.zone == "title":
-            continue
         found = tuple(
             mention._replace(start=clause.start + mention.start, end=clause.start + mention.end)
             for mention in vocabulary.find(clause.text, "using", "building", "topic")
         )
         found = tuple(m for m in found if not any(a < m.end and m.start < b for a, b in negated))
-        if not found or (_RECRUITING.search(clause.text) and clause.zone == "other"):
+        if not found or not may_count(clause):
             continue
-        if _NEGATED.search(_NOT_NEGATED.sub(" ", clause.text)) or (
-            clause.zone != "requirements" and about_employer(clause.text)
-        ):
-            continue
-        preferred = clause.zone == "nice_to_have" or bool(_PREFERRED.search(clause.text))
-        weight = 0.4 if preferred else 1.0
+        weight = requirement_weight(clause)
         tools = tuple(m for m in found if m.group == "using")
         words = tuple(m for m in found if m.group != "using")
         if words:
-            duty = clause.zone in ("duties", "other") and bool(_BUILDING_VERB.search(clause.text))
+            # A requirement that speaks of what "you" do is a duty under a wrong heading.
+            by_person = clause.zone in ("duties", "other") or _DOES.search(clause.text)
+            duty = bool(by_person and _BUILDING_VERB.search(clause.text))
             building.append(MLUse(clause, words, weight, duty))
         if tools:
             using.append(MLUse(clause, tools, weight, clause.zone == "duties"))

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from extractor.errors import OutputFileError
 from extractor.files import (
+    DEFAULT_COLUMNS,
     SCHEMA_VERSION,
     ColumnNames,
     ResultWriter,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from extractor.pipeline import SkillExtractor
 
 _MANIFEST = "manifest.json"
-_DEFAULT_COLUMNS = ColumnNames()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ def run_batch(
     source: str | Path,
     target: str | Path,
     *,
-    columns: ColumnNames = _DEFAULT_COLUMNS,
+    columns: ColumnNames = DEFAULT_COLUMNS,
     batch_size: int = 32,
     part_rows: int = 1000,
     resume: bool = False,

@@ -49,7 +49,10 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("jobshift: interrupted", err=True)
             raise typer.Exit(130) from None
-        except BrokenPipeError:
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                typer.echo(f"jobshift: {error}", err=True)  # standard output on a full disk
+                raise typer.Exit(2) from None
             # The reader is gone (`| head`); what is still in the buffer has nowhere to go.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None

@@ -7,12 +7,15 @@ document survives `to_bytes`.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Generic, TypeVar, cast
 
+import numpy as np
 from spacy.tokens import Doc, Span, SpanGroup
 
+from extractor.errors import ArtefactError
 from extractor.linker import Link, Linker, LinkerModel, Query
 from extractor.mentions import Mention
 from extractor.occupations import OccupationFinder
@@ -45,13 +48,18 @@ Item = TypeVar("Item")
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Cut a stream into lists of `size` items, the last one possibly shorter."""
+    if size < 1:
+        raise ValueError(f"the batch size must be at least 1, not {size}")
     stream = iter(items)
     while batch := list(islice(stream, size)):
         yield batch
 
 
 class Component(Generic[Prediction]):
-    """Base of the components: from `predict` and `set_annotations` to a spaCy pipe."""
+    """Base of the components: from `predict` and `set_annotations` to a spaCy pipe.
+
+    Components have nothing to save: a pipeline's configuration names all that they load.
+    """
 
     def predict(self, docs: Sequence[Doc]) -> list[Prediction]:
         """Compute what is to be written, one prediction a document; change nothing."""
@@ -75,13 +83,6 @@ class Component(Generic[Prediction]):
             self.set_annotations(doc, prediction)
         return docs
 
-    def to_disk(self, path: object, exclude: Sequence[str] = ()) -> None:
-        """Nothing to write: the configuration names all that is needed."""
-
-    def from_disk(self, path: object, exclude: Sequence[str] = ()) -> Component[Prediction]:
-        """Nothing to read; see `to_disk`."""
-        return self
-
 
 class Zones(Component[tuple[list[Zone], list[Sentence]]]):
     """Reads sections and sentences, and sets the sentence boundaries for the parser."""
@@ -90,6 +91,11 @@ class Zones(Component[tuple[list[Zone], list[Sentence]]]):
         """Find sections and sentences in the raw text."""
         layouts = []
         for doc in docs:
+            if len(doc) and doc.has_annotation("DEP"):
+                raise ArtefactError(
+                    "jobshift_zones must stand before the parser, which keeps to its sentences: "
+                    'nlp.add_pipe("jobshift_zones", first=True)'
+                )
             zones = find_zones(doc.text, doc._.jobshift_title)
             layouts.append((zones, split_sentences(doc.text, zones)))
         return layouts
@@ -104,9 +110,7 @@ class Zones(Component[tuple[list[Zone], list[Sentence]]]):
         doc.spans["zones"] = layout
         group = _group(doc, "sentences", [(s.start, s.end, s.zone) for s in sentences])
         doc.spans["sentences"] = group
-        starts = {span.start for span in group} | {span.end for span in group} | {0}
-        for token in doc:
-            token.is_sent_start = token.i in starts
+        set_sentence_starts(doc, [0, *(cut for s in group for cut in (s.start, s.end))])
 
 
 class Mentions(Component[list[Mention]]):
@@ -148,12 +152,15 @@ class SkillLinker(Component[list[tuple[Sentence, Link]]]):
 
     def queries(self, doc: Doc) -> list[tuple[Sentence, Query]]:
         """The sentences of a document that may hold a skill, with their phrases and names."""
+        _refuse_unprepared(doc)
         mentions = _mentions(doc, self.positions)
+        starts = [mention.start for mention in mentions]
         found = []
         for span in _sentence_spans(doc):
             if span.label_ in BOILERPLATE_ZONES or span.label_ == "title":
                 continue
-            found.append((_sentence(span), _query(span, mentions)))
+            within = slice(bisect_left(starts, span.start_char), bisect_left(starts, span.end_char))
+            found.append((_sentence(span), _query(span, mentions[within])))
         return found
 
     def queries_of(self, docs: Iterable[Doc]) -> list[Query]:
@@ -272,8 +279,8 @@ class Roles(Component[tuple[RoleAssessment, tuple[TaskMatch, ...]]]):
     def __init__(self, classifier: RoleClassifier) -> None:
         self.classifier = classifier
 
-    def predict(self, docs: Sequence[Doc]) -> list[tuple[RoleAssessment, tuple[TaskMatch, ...]]]:
-        """Assess all documents in one batch."""
+    def inputs(self, docs: Sequence[Doc]) -> list[RoleInput]:
+        """What the classifier reads of each document."""
         ads = []
         for doc in docs:
             occupations = tuple(
@@ -282,7 +289,11 @@ class Roles(Component[tuple[RoleAssessment, tuple[TaskMatch, ...]]]):
             sentences = sentences_of(doc)
             title = title_of(doc, sentences) or None
             ads.append(RoleInput(title, doc.text, sentences, (), occupations))
-        return self.classifier.assess_batch(ads)
+        return ads
+
+    def predict(self, docs: Sequence[Doc]) -> list[tuple[RoleAssessment, tuple[TaskMatch, ...]]]:
+        """Assess all documents in one batch."""
+        return self.classifier.assess_batch(self.inputs(docs))
 
     def set_annotations(
         self, doc: Doc, prediction: tuple[RoleAssessment, tuple[TaskMatch, ...]]
@@ -296,6 +307,20 @@ class Roles(Component[tuple[RoleAssessment, tuple[TaskMatch, ...]]]):
         group.attrs["end"] = [task.end for task in tasks]
         group.attrs["scores"] = [task.scores.model_dump(mode="json") for task in tasks]
         doc.spans["tasks"] = group
+
+
+def set_sentence_starts(doc: Doc, starts: Sequence[int]) -> None:
+    """Write the sentence boundaries that the parser is to keep.
+
+    All at once, since spaCy looks through the whole document each time that a token's is set.
+
+    Args:
+        doc: A document that is not parsed yet.
+        starts: Positions of the first tokens of sentences; len(doc) is ignored.
+    """
+    values = np.full(len(doc) + 1, -1, dtype=np.int64)
+    values[list(starts)] = 1
+    doc.from_array(["SENT_START"], values[:-1].astype(np.uint64))  # type: ignore[arg-type]
 
 
 def sentences_of(doc: Doc) -> list[Sentence]:
@@ -320,12 +345,14 @@ def requirements_of(doc: Doc, places: Sequence[tuple[int, int]]) -> list[Require
         One requirement a place; `mentioned` for a place outside of all sentences.
     """
     sentences = sentences_of(doc)
+    starts = [sentence.start for sentence in sentences]
     found: list[Requirement] = []
     for start, end in places:
-        sentence = next((s for s in sentences if s.start <= start < s.end), None)
-        if sentence is None:
+        number = bisect_right(starts, start) - 1
+        if number < 0 or start >= sentences[number].end:
             found.append("mentioned")
         else:
+            sentence = sentences[number]
             stop = min(end, sentence.end)
             found.append(
                 classify_requirement(
@@ -337,8 +364,26 @@ def requirements_of(doc: Doc, places: Sequence[tuple[int, int]]) -> list[Require
 
 def _sentence_spans(doc: Doc) -> Iterable[Span]:
     """Sentences with their zones; the parser's sentences where zones were not read."""
-    group: Iterable[Span] = doc.spans.get("sentences", doc.sents)
-    return group
+    if "sentences" in doc.spans:
+        group: Iterable[Span] = doc.spans["sentences"]
+        return group
+    if len(doc) and not doc.has_annotation("SENT_START"):
+        raise ArtefactError(
+            "the document has no sentences: put jobshift_zones, or a parser, before the other "
+            "components of jobshift"
+        )
+    return doc.sents
+
+
+def _refuse_unprepared(doc: Doc) -> None:
+    """Say what is missing, since the linker would find little or nothing without it."""
+    if len(doc) and not (doc.has_annotation("DEP") and doc.has_annotation("POS")):
+        raise ArtefactError(
+            "jobshift_linker needs a tagger and a parser before it, such as those of "
+            "en_core_web_sm; `extractor.pipeline.build_pipeline` puts all together"
+        )
+    if "mentions" not in doc.spans:
+        raise ArtefactError("jobshift_linker needs jobshift_mentions before it")
 
 
 def _sentence(span: Span) -> Sentence:

@@ -92,6 +92,32 @@ class HashingEncoder:
         return vectors
 
 
+def encode(encoder: Encoder, texts: Sequence[str]) -> Vectors:
+    """Encode texts with an encoder that may be the user's own.
+
+    Args:
+        encoder: Any encoder.
+        texts: Any number of texts.
+
+    Raises:
+        ArtefactError: It does not keep to what `Encoder.encode` promises.
+    """
+    vectors = encoder.encode(texts)
+    wanted = (len(texts), encoder.dimension)
+    if vectors.shape != wanted:
+        raise ArtefactError(
+            f"encoder {encoder.name!r} gave vectors of shape {vectors.shape}, wanted {wanted}"
+        )
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not np.allclose(lengths, 1.0, atol=1e-3):
+        worst = lengths[np.argmax(np.abs(lengths - 1.0))]
+        raise ArtefactError(
+            f"encoder {encoder.name!r} gave a vector of length {worst:.3g}; vectors must have "
+            "length 1"
+        )
+    return vectors
+
+
 class CachedEncoder:
     """Remembers the vectors of the texts seen last: ads repeat each other's sentences.
 
@@ -110,7 +136,11 @@ class CachedEncoder:
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Encode texts that were not seen lately, and look up the others."""
         unseen = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-        new = dict(zip(unseen, self.encoder.encode(unseen), strict=True)) if unseen else {}
+        # Copies: a row that is remembered must not keep the array of its whole batch alive.
+        new = {
+            text: vector.copy()
+            for text, vector in zip(unseen, encode(self.encoder, unseen), strict=True)
+        }
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for row, text in enumerate(texts):
             if text in new:

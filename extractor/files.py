@@ -56,13 +56,13 @@ class ColumnNames:
     industry: str = "industry"
 
 
-_DEFAULT_COLUMNS = ColumnNames()
+DEFAULT_COLUMNS = ColumnNames()
 
 Row = dict[str, Any] | InvalidPostingError
 
 
 def read_postings(
-    path: str | Path, *, columns: ColumnNames = _DEFAULT_COLUMNS
+    path: str | Path, *, columns: ColumnNames = DEFAULT_COLUMNS
 ) -> Iterator[JobPosting | JobResult]:
     """Read a file of ads, row by row.
 
@@ -134,7 +134,7 @@ def _check_columns(path: Path, found: list[str], columns: ColumnNames) -> None:
     if len(found) == 1 and any(mark in found[0] for mark in ";\t"):
         hint = "; the columns of a CSV file must be separated by commas"
     for role, name in wanted.items():
-        required = role == "text" or name != getattr(_DEFAULT_COLUMNS, role)
+        required = role == "text" or name != getattr(DEFAULT_COLUMNS, role)
         if required and name not in found:
             raise InputFileError(
                 f"{path} has no column {name!r} for the {role}; columns found: {shown}{hint}. "
@@ -179,7 +179,7 @@ def _jsonl_names(path: Path) -> list[str]:
     objects = [row for row in rows if isinstance(row, dict)]
     if not objects:
         # Then every one of these rows is reported by itself.
-        return [getattr(_DEFAULT_COLUMNS, field.name) for field in fields(ColumnNames)]
+        return [getattr(DEFAULT_COLUMNS, field.name) for field in fields(ColumnNames)]
     return list(dict.fromkeys(name for row in objects for name in row))
 
 
@@ -290,7 +290,7 @@ def _cell(row: Mapping[str, Any], name: str) -> str | None:
     value = row.get(name)
     if isinstance(value, float) and math.isnan(value):
         return None  # how data frames write a missing value
-    if isinstance(value, datetime.date | datetime.datetime):
+    if isinstance(value, datetime.date):  # or a datetime, its subclass
         return value.isoformat()
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         return str(value)
@@ -325,13 +325,17 @@ _MATCH = _struct(
     zone=_STRING,
     alternatives=pa.list_(_struct(**_CONCEPT)),
 )
-_EVIDENCE = _struct(kind=_STRING, **_PLACE, points_to=_STRING, weight=_SCORE, note=_STRING)
+_EVIDENCE = _struct(
+    kind=_STRING, **_PLACE, points_to=_STRING, weight=_SCORE, note=_STRING, source=_STRING
+)
 _ROLE = _struct(
     label=_STRING,
     nearest=_STRING,
     probabilities=_struct(**dict.fromkeys(ROLE_CLASSES, _SCORE)),
     channel=_STRING,
     evidence=pa.list_(_EVIDENCE),
+    flips_without=pa.list_(pa.int64()),
+    flips_to=_STRING,
     notes=pa.list_(_STRING),
     abstained=_STRING,
 )

@@ -2,7 +2,7 @@
 
 An index holds surface forms; a result holds concepts. Forms of one concept lie side by side,
 the preferred label first, so the best form of each concept is one `maximum.reduceat` away.
-Dense search is exact (`IndexFlatIP`): some 130,000 names need no approximation. The lexical
+Dense search is exact (`IndexFlatIP`): some 110,000 names need no approximation. The lexical
 side is BM25 over stemmed words. Both are read by memory map, so processes share them.
 """
 
@@ -13,7 +13,8 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,17 +27,17 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 import taxonomies
-from extractor.encoders import load_encoder
+from extractor.encoders import encode, load_encoder
 from extractor.errors import ArtefactError
 from extractor.interfaces import Encoder, Vectors
-from extractor.mentions import MentionMatcher, bare_label, surface_forms
+from extractor.mentions import MentionMatcher, surface_forms
 from taxonomies import Concept, Taxonomy
 from taxonomies.records import SKILL_KINDS
+from taxonomies.text import base_name
 
 SCHEMA_VERSION = 2
 """Raised whenever files or the rules that names are matched by change."""
 ENCODE_AT_ONCE = 4096
-PARTS = ("skills", "occupations")
 
 Progress = Callable[[int, int], None]
 """Called with the number of names encoded so far and the number of all."""
@@ -98,14 +99,17 @@ class FormIndex:
             ArtefactError: There is no concept to index.
         """
         if not concepts:
-            raise ArtefactError("there is no concept to index; check the taxonomy's kinds")
+            raise ArtefactError(
+                f"the taxonomy has no concept of the kinds {', '.join(SKILL_KINDS)}; there is "
+                "nothing that an ad could ask for"
+            )
         names = [name for concept in concepts for name in surface_forms(concept)]
         distinct = sorted(set(names), key=len)
         row_of = {name: row for row, name in enumerate(distinct)}
         vectors = np.empty((len(distinct), encoder.dimension), dtype=np.float32)
         for start in range(0, len(distinct), ENCODE_AT_ONCE):
             batch = distinct[start : start + ENCODE_AT_ONCE]
-            vectors[start : start + len(batch)] = encoder.encode(batch)
+            vectors[start : start + len(batch)] = encode(encoder, batch)
             if progress is not None:
                 progress(start + len(batch), len(distinct))
         dense = faiss.IndexFlatIP(encoder.dimension)
@@ -118,7 +122,10 @@ class FormIndex:
     def to_disk(self, folder: Path) -> None:
         """Write the index into an empty or missing folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        faiss.write_index(self.dense, str(folder / "vectors.faiss"))
+        try:
+            faiss.write_index(self.dense, str(folder / "vectors.faiss"))
+        except RuntimeError as error:  # how faiss reports a full disk
+            raise OSError(f"vectors.faiss: {error}") from error
         self.lexical.save(str(folder / "bm25"), show_progress=False)
         self.matcher.to_disk(folder / "names.arrow")
 
@@ -139,7 +146,7 @@ class FormIndex:
             if not isinstance(dense, faiss.IndexFlatIP):
                 raise ArtefactError(f"the index in {folder} is a {type(dense).__name__}")
             lexical = bm25s.BM25.load(str(folder / "bm25"), mmap=True)
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
             raise ArtefactError(f"the index in {folder} is missing or damaged: {error}") from error
         if dense.ntotal != sum(len(surface_forms(concept)) for concept in concepts):
             raise ArtefactError(f"the index in {folder} was built from other concepts")
@@ -149,7 +156,7 @@ class FormIndex:
     @cached_property
     def label_words(self) -> Vectors:
         """Number of words in each concept's label, without stop words, shape (concepts,)."""
-        words = tokenize([bare_label(concept) for concept in self.concepts])
+        words = tokenize([base_name(concept.label) for concept in self.concepts])
         return np.fromiter(map(len, words), dtype=np.float32, count=len(words))
 
     def nearest(self, vectors: Vectors, k: int) -> NDArray[np.int64]:
@@ -232,7 +239,8 @@ def _rows(concepts: Sequence[Concept]) -> tuple[NDArray[np.int64], NDArray[np.in
     forms = [surface_forms(concept) for concept in concepts]
     starts = np.cumsum([0, *(len(names) for names in forms[:-1])], dtype=np.int64)
     offsets = [
-        names.index(bare_label(concept)) for concept, names in zip(concepts, forms, strict=True)
+        names.index(base_name(concept.label))
+        for concept, names in zip(concepts, forms, strict=True)
     ]
     return starts, starts + np.asarray(offsets, dtype=np.int64)
 
@@ -273,36 +281,66 @@ def build_index(
 
     Returns:
         The folder of the index.
+
+    Raises:
+        TaxonomyNotInstalledError: There is no such taxonomy in the cache.
+        ArtefactError: The encoder cannot be loaded, or the taxonomy has no skill.
     """
     taxonomy = taxonomies.load(name)
     if isinstance(encoder, str):
         encoder = load_encoder(encoder)
     folder = _folder(name, encoder.name)
     manifest = _manifest(taxonomy, encoder)
-    with FileLock(f"{folder}.lock"):
-        if _read_manifest(folder) == manifest:
+    with _writing(folder), FileLock(f"{folder}.lock"):
+        if _read_manifest(folder) == manifest | {"files": _hash_files(folder)}:
             return folder
+        # Under the lock nobody else writes, so what lies here was left by a run that was killed.
+        for stale in folder.parent.glob(f".{folder.name}~*"):
+            shutil.rmtree(stale)
         index = TaxonomyIndex.build(taxonomy, encoder, progress=progress)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".index-") as temporary:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}~") as temporary:
             written = Path(temporary) / folder.name
-            for part in PARTS:
-                forms: FormIndex | None = getattr(index, part)
-                if forms is not None:
-                    forms.to_disk(written / part)
+            index.skills.to_disk(written / "skills")
+            if index.occupations is not None:
+                index.occupations.to_disk(written / "occupations")
+            manifest["files"] = _hash_files(written)
             (written / "manifest.json").write_text(json.dumps(manifest, indent=2))
             shutil.rmtree(folder, ignore_errors=True)
             written.rename(folder)
     return folder
 
 
-def _read_manifest(folder: Path) -> dict[str, object] | None:
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
     try:
-        manifest: dict[str, object] = json.loads((folder / "manifest.json").read_text())
+        yield
+    except OSError as error:
+        raise ArtefactError(
+            f"{folder} cannot be written: {error.strerror or error}; make room there, or set "
+            "JOBSHIFT_CACHE to another folder"
+        ) from error
+
+
+def _hash_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of an index but its manifest, by path in the folder."""
+    hashes = {}
+    for path in sorted(folder.glob("*/**/*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            hashes[path.relative_to(folder).as_posix()] = digest
+    return hashes
+
+
+def _read_manifest(folder: Path) -> dict[str, object] | None:
+    """What the index was made from; empty if damaged, which fits nothing; None if missing."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise ArtefactError(f"the index in {folder} is damaged: {error}") from error
-    return manifest
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def load_index(taxonomy: Taxonomy, encoder: Encoder) -> TaxonomyIndex:
@@ -313,7 +351,10 @@ def load_index(taxonomy: Taxonomy, encoder: Encoder) -> TaxonomyIndex:
     """
     folder = _folder(taxonomy.name, encoder.name)
     found = _read_manifest(folder)
-    mend = f"build it with: jobshift taxonomy install {taxonomy.name}"
+    mend = (
+        f"build it with: jobshift taxonomy install {taxonomy.name} (and --encoder, unless it is "
+        "the default one)"
+    )
     if found is None:
         raise ArtefactError(
             f"taxonomy {taxonomy.name!r} has no index for encoder {encoder.name!r}; {mend}"
@@ -324,6 +365,9 @@ def load_index(taxonomy: Taxonomy, encoder: Encoder) -> TaxonomyIndex:
             raise ArtefactError(
                 f"the index in {folder} has {key} {found.get(key)!r}, wanted {value!r}; {mend}"
             )
+    files = _hash_files(folder)
+    if found.get("files") != files:
+        raise ArtefactError(f"a file of the index in {folder} is missing or was changed; {mend}")
     skills, occupations = _indexed(taxonomy)
     return TaxonomyIndex(
         FormIndex.from_disk(folder / "skills", skills),

@@ -33,6 +33,9 @@ NEAREST = 50
 """Names looked at for each sentence and phrase, and concepts for the lexical score. Scoring
 only what these find loses nothing against scoring every concept."""
 
+ALTERNATIVES = 3
+"""Most next best concepts that a link keeps."""
+
 FEATURES = ("sentence", "phrase", "lexical", "exact", "length")
 
 
@@ -146,15 +149,19 @@ class Linker:
         All sentences and phrases of a call are encoded together and searched together.
 
         Returns:
-            One ranking a query, of some hundred concepts each; empty for a blank text.
+            One ranking a query, of some hundred concepts each.
         """
         texts = [
             text for query in queries for text in (query.text, *(p.text for p in query.phrases))
         ]
         if not texts:
             return []
-        vectors = self.encoder.encode(texts)
-        neighbours = self.index.nearest(vectors, NEAREST)
+        # Ads repeat themselves, and the search is what costs most.
+        distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        rows = [distinct[text] for text in texts]
+        found = self.encoder.encode(list(distinct))
+        neighbours = self.index.nearest(found, NEAREST)[rows]
+        vectors = found[rows]
         rankings = []
         start = 0
         for query in queries:
@@ -214,17 +221,18 @@ class Linker:
             Links, most probable first.
         """
         order = np.argsort(-ranking.probabilities, kind="stable")
+        # An alternative may lie below the threshold, but not far below.
         order = order[ranking.probabilities[order] >= self.model.threshold / 4]
         named = ranking.features[:, FEATURES.index("exact")] > 0
-        links: dict[tuple[int, int], list[int]] = {}
+        rows_of_place: dict[tuple[int, int], list[int]] = {}
         for row in order:
             if not named[row] and self.index.concepts[ranking.concepts[row]].kind == "tool":
                 continue
-            words = self._words(query, int(ranking.phrases[row]))
-            owner = next((w for w in links if _overlap(w, words)), words)
-            links.setdefault(owner, []).append(int(row))
+            place = _place(query, int(ranking.phrases[row]))
+            taken = next((other for other in rows_of_place if _overlap(other, place)), place)
+            rows_of_place.setdefault(taken, []).append(int(row))
         chosen = []
-        for rows in links.values():
+        for rows in rows_of_place.values():
             first = rows[0]
             if ranking.probabilities[first] < self.model.threshold:
                 continue
@@ -238,18 +246,19 @@ class Linker:
                     "sentence" if phrase is None else "exact" if named[first] else "phrase",
                     tuple(
                         (int(ranking.concepts[row]), float(ranking.probabilities[row]))
-                        for row in rows[1:4]
+                        for row in rows[1 : 1 + ALTERNATIVES]
                     ),
                 )
             )
         return chosen
 
-    @staticmethod
-    def _words(query: Query, number: int) -> tuple[int, int]:
-        if number < 0:
-            return (-1, -1)
-        phrase = query.phrases[number]
-        return (phrase.start, phrase.end)
+
+def _place(query: Query, number: int) -> tuple[int, int]:
+    """Offsets of a phrase; those of the whole sentence overlap none, so that it stands alone."""
+    if number < 0:
+        return (-1, -1)
+    phrase = query.phrases[number]
+    return (phrase.start, phrase.end)
 
 
 def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -28,9 +28,9 @@ from pyarrow import ipc
 
 from extractor.errors import ArtefactError
 from taxonomies import Concept
+from taxonomies.text import base_name
 
 WORD = re.compile(r"\.NET\b|[^\W_]+(?:\+\+|#)?", re.UNICODE)
-QUALIFIER = re.compile(r"\s*\([^()]*\)\s*$")
 SENTENCE_START = re.compile(r"(?:^|[.!?:;•●▪*\n\r·–-])\s*$")
 COMPANY_WORDS = frozenset(
     {
@@ -82,14 +82,9 @@ class Form(NamedTuple):
     company: bool
 
 
-def bare_label(concept: Concept) -> str:
-    """The label without a bracketed qualifier, so "Java" for "Java (computer programming)"."""
-    return QUALIFIER.sub("", concept.label) or concept.label
-
-
 def surface_forms(concept: Concept) -> tuple[str, ...]:
-    """The names of a concept: its label, the bare label, the alternative labels."""
-    return tuple(dict.fromkeys((concept.label, bare_label(concept), *concept.alt_labels)))
+    """The names of a concept: its label, that without a qualifier, the alternative labels."""
+    return tuple(dict.fromkeys((concept.label, base_name(concept.label), *concept.alt_labels)))
 
 
 def _everyday_words(concepts: Iterable[Concept]) -> frozenset[str]:
@@ -158,16 +153,10 @@ class MentionMatcher:
         stem = Stemmer.Stemmer("english").stemWords
         by_key: dict[str, list[Form]] = {}
         for position, concept in enumerate(concepts):
-            forms = surface_forms(concept)
-            keys_seen: set[tuple[str, str]] = set()
-            for name in forms:
-                words = WORD.findall(name)
-                if not words:
-                    continue
-                key = _key(stem([word.lower() for word in words]))
-                form = _form(position, concept, name, words, everyday)
-                if (key, name) not in keys_seen:
-                    keys_seen.add((key, name))
+            for name in surface_forms(concept):
+                if words := WORD.findall(name):
+                    key = _key(stem([word.lower() for word in words]))
+                    form = _form(position, concept, name, words, everyday)
                     by_key.setdefault(key, []).append(form)
         return cls(tuple(by_key), tuple(tuple(forms) for forms in by_key.values()))
 
@@ -274,7 +263,7 @@ def _form(
     proper = single and word[0].isupper()
     if name == concept.label:
         fit = 1.0
-    elif name == bare_label(concept):
+    elif name == base_name(concept.label):
         fit = 0.9
     else:
         fit = 0.3 if common else 0.7
@@ -309,17 +298,7 @@ def _in_company(text: str, start: int, end: int, sure: Sequence[tuple[int, int]]
         if other_start == start:
             continue
         gap = text[other_end:start] if other_end <= start else text[end:other_start]
-        if len(gap) <= 6 and gap.strip().lower() in {
-            ",",
-            "/",
-            "",
-            "and",
-            "or",
-            "&",
-            ", and",
-            ";",
-            "|",
-        }:
+        if len(gap) <= 6 and gap.strip().lower() in LIST_GLUE:
             return True
     window = text[max(0, start - COMPANY_WINDOW) : start] + " " + text[end : end + COMPANY_WINDOW]
     return not COMPANY_WORDS.isdisjoint(word.lower() for word in WORD.findall(window))

@@ -12,9 +12,14 @@ from extractor.index import FormIndex
 from extractor.interfaces import Encoder, Vectors
 
 NEAREST = 100
-TITLE_WEIGHT, TEXT_WEIGHT, LEXICAL_WEIGHT = 1.0, 0.25, 0.03
-TEMPERATURE = 0.08
-"""Scores are turned into shares by a softmax at this temperature."""
+TITLE_WEIGHT, TEXT_WEIGHT, LEXICAL_WEIGHT = 1.0, 0.25, 0.02
+LABEL_SHARE = 0.35
+"""Weight of the cosine with an occupation's label against that with its best name."""
+
+TEMPERATURE, FOUND = 0.09, 0.8
+"""Scores are turned into probabilities by a softmax at this temperature, times the probability
+that the right occupation is among those looked at. Fitted by likelihood on 900 noisy titles;
+on 900 others the expected calibration error is .02 for the first and .07 for the first five."""
 
 TITLE_NOISE = re.compile(
     r"\([^)]*\)|\[[^\]]*\]|[-–|,/]\s*(?:remote|hybrid|onsite|full[- ]time|part[- ]time|temp.*)\b.*"
@@ -29,7 +34,7 @@ class OccupationScore(NamedTuple):
 
     Attributes:
         concept: Its position in the index.
-        score: Its share among those that were looked at, in [0, 1].
+        score: Estimated probability that it is the right one.
     """
 
     concept: int
@@ -45,7 +50,8 @@ class OccupationFinder:
     """Ranks occupations for a title and a text.
 
     The score of an occupation is the cosine of the title with its best name and with its label,
-    plus a share of those of the text's beginning, plus BM25 of the title against its names.
+    plus a share of those of the text's beginning, plus BM25 of the title against its names;
+    a softmax turns scores into probabilities.
 
     Args:
         index: Names of the occupations.
@@ -99,10 +105,11 @@ class OccupationFinder:
         concepts = np.unique(np.concatenate([near, by_words[lexical[by_words] > 0]]))
         label, best = self.index.similarities(vectors, concepts)
         spread = float(lexical.std()) or 1.0
-        scores = weights @ (label + best) / 2 + LEXICAL_WEIGHT * (
+        cosines = LABEL_SHARE * label + (1 - LABEL_SHARE) * best
+        scores = weights @ cosines + LEXICAL_WEIGHT * (
             (lexical[concepts] - lexical.mean()) / spread
         )
         order = np.lexsort((concepts, -scores))
         shares = np.exp((scores - scores.max()) / TEMPERATURE)
-        shares /= shares.sum()
+        shares *= FOUND / shares.sum()
         return [OccupationScore(int(concepts[i]), float(shares[i])) for i in order[:k]]

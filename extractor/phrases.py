@@ -18,7 +18,6 @@ LIST_MARKS = frozenset({",", ";", "/", "and", "or", "&", "(", ")", ":", "|", "â€
 STRIPPED_POS = frozenset({"DET", "PUNCT", "SPACE", "CCONJ", "ADP", "PRON", "SYM", "PART", "SCONJ"})
 OBJECT_DEPS = frozenset({"dobj", "obj", "attr", "oprd"})
 NOUN_POS = frozenset({"NOUN", "PROPN"})
-CONTENT_POS = frozenset({"NOUN", "PROPN", "VERB", "ADJ"})
 GENERIC_WORDS = frozenset(
     {
         *("ability", "advanced", "advantage", "aspects", "background", "candidate", "capability"),
@@ -125,12 +124,20 @@ def _list_items(sentence: Span) -> Iterator[list[Token]]:
 
 
 def _words(sentence: Span) -> Iterator[list[Token]]:
-    """Single nouns, predicative adjectives, and verbs without an object."""
+    """Single nouns and predicative adjectives."""
     for token in sentence:
         if token.is_stop or (len(token) < 2 and not token.is_upper):
             continue
         if token.pos_ in NOUN_POS or (token.pos_ == "ADJ" and token.dep_ in {"acomp", "conj"}):
             yield [token]
+
+
+def _noun_chunks(sentence: Span) -> Iterator[Span]:
+    """The same as `sentence.noun_chunks`, which goes through the whole document."""
+    rules = sentence.doc.noun_chunks_iterator  # type: ignore[attr-defined]
+    for start, end, _ in rules(sentence) if rules else ():
+        if sentence.start <= start and end <= sentence.end:
+            yield sentence.doc[start:end]
 
 
 def candidate_phrases(sentence: Span) -> list[Phrase]:
@@ -140,10 +147,10 @@ def candidate_phrases(sentence: Span) -> list[Phrase]:
         sentence: A sentence of a document that has been tagged and parsed.
 
     Returns:
-        Phrases without duplicates, in the order of their start; none if the sentence has no
-        content word.
+        Phrases without duplicates, in the order of their start; none if the sentence has only
+        stop words, generic words and punctuation.
     """
-    chunks = {chunk.root.i: chunk for chunk in sentence.noun_chunks}
+    chunks = {chunk.root.i: chunk for chunk in _noun_chunks(sentence)}
     found: dict[str, Phrase] = {}
     for tokens in (
         *_noun_phrases(chunks),

@@ -16,6 +16,7 @@ from extractor.components import (
     SkillLinker,
     batches,
     requirements_of,
+    set_sentence_starts,
 )
 from extractor.errors import InvalidPostingError
 from extractor.interfaces import Encoder
@@ -61,7 +62,7 @@ def build_pipeline(taxonomy: str = "default", *, encoder: str = "minilm") -> Lan
     nlp.add_pipe("jobshift_linker", config=config)
     nlp.add_pipe("jobshift_requirement")
     nlp.add_pipe("jobshift_occupations", config=config)
-    nlp.add_pipe("jobshift_roles")
+    nlp.add_pipe("jobshift_roles")  # with its own encoder: the model is trained on its vectors
     return nlp
 
 
@@ -222,7 +223,12 @@ class SkillExtractor:
 
         Returns:
             For each text its concepts, best first.
+
+        Raises:
+            InvalidPostingError: A text is empty, too long or broken.
         """
+        for number, text in enumerate(texts, start=1):
+            JobPosting(id=f"text {number}", text=text).check()
         linker: SkillLinker = self.nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
         return [
             [
@@ -256,6 +262,7 @@ class SkillExtractor:
             text: An ad or a sentence of one.
             spans: Offsets (start, end) in the text.
         """
+        JobPosting(id="text", text=text).check()
         zones = self.nlp.get_pipe("jobshift_zones")
         return requirements_of(zones(make_doc(self.nlp, mask_markup(text))), spans)
 
@@ -323,8 +330,7 @@ def _checked(posting: JobPosting) -> JobPosting | JobResult:
 
 
 def _as_one_sentence(doc: Doc) -> Doc:
-    for token in doc:
-        token.is_sent_start = token.i == 0
+    set_sentence_starts(doc, [0])
     return doc
 
 

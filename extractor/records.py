@@ -172,7 +172,14 @@ class Skill(Record):
 
 
 class OccupationMatch(Record):
-    """An occupation of the taxonomy that the ad may describe."""
+    """An occupation of the taxonomy that the ad may describe.
+
+    Attributes:
+        concept_id: Id of the occupation in the taxonomy.
+        label: Its preferred label.
+        code: Its code, ISCO-08 with ESCO's digits or O*NET-SOC.
+        score: Estimated probability that it is the right one.
+    """
 
     concept_id: str
     label: str
@@ -214,6 +221,7 @@ class Evidence(Record):
         start: Offset in the text; None where the evidence is no part of it.
         end: Offset behind its last character, or None.
         note: What about it counts, in words.
+        source: What the weight comes from, with its version.
     """
 
     kind: Literal["title", "task", "skill", "occupation"]
@@ -223,6 +231,7 @@ class Evidence(Record):
     start: int | None = None
     end: int | None = None
     note: str = ""
+    source: str = ""
 
 
 class RoleAssessment(Record):
@@ -234,6 +243,9 @@ class RoleAssessment(Record):
         probabilities: Estimated probability of each class; they add up to 1.
         channel: For `threatened`: cognitive or physical routine.
         evidence: Reasons, heaviest first.
+        flips_without: The smallest set of evidence without which the label would be another:
+            positions in `evidence`. Empty if no part of the evidence changes it.
+        flips_to: The label that it would be then, or None.
         notes: Remarks such as `transforming` (threatened, and the ad asks to use ML tools).
         abstained: Why there is no label, or None.
     """
@@ -243,6 +255,8 @@ class RoleAssessment(Record):
     probabilities: dict[RoleClass, Probability]
     channel: Channel | None = None
     evidence: tuple[Evidence, ...] = ()
+    flips_without: tuple[int, ...] = ()
+    flips_to: RoleClass | None = None
     notes: tuple[str, ...] = ()
     abstained: str | None = None
 

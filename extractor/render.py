@@ -154,7 +154,22 @@ def _render_role(role: RoleAssessment) -> RenderableType:
     parts += [Padding(Text(f"note: {_clean(note)}"), (0, 0, 0, 2)) for note in role.notes]
     if role.evidence:
         parts += [Text(), _heading("Evidence, heaviest first"), _evidence_table(role.evidence)]
+        parts.append(_render_flip(role))
     return Group(*parts)
+
+
+def _render_flip(role: RoleAssessment) -> RenderableType:
+    """What would change the label, and where the evidence comes from."""
+    sources = "; ".join(dict.fromkeys(item.source for item in role.evidence if item.source))
+    lines = []
+    if role.flips_to:
+        removed = ", ".join(_quote(role.evidence[i].text) for i in role.flips_without)
+        lines.append(f"It would be {ROLE_NAMES[role.flips_to]} without {removed}")
+    elif role.label:
+        lines.append("No few pieces of this evidence, left out, change the class")
+    if sources:
+        lines.append(f"from: {_clean(sources)}")
+    return Padding(Text("\n".join(lines), style="dim"), (0, 0, 0, 2))
 
 
 def _evidence_table(evidence: Sequence[Evidence]) -> RenderableType:

@@ -144,8 +144,6 @@ def classify_requirement(sentence: str, start: int, end: int, zone: ZoneLabel) -
     cue = _governing_cue(reading, inside[0], inside[-1] + 1)
     if cue is None:
         return default
-    if not cue.phrase.strong:
-        return default
     status = cue.phrase.status
     if status == "negated" and _softened(reading, cue):
         return "preferred"
@@ -154,12 +152,12 @@ def classify_requirement(sentence: str, start: int, end: int, zone: ZoneLabel) -
 
 def _governing_cue(reading: _Reading, first: int, stop: int) -> _Cue | None:
     clause = reading.clauses[first]
-    covering = [
+    strong = [
         cue
         for cue in reading.cues
-        if reading.clauses[cue.first] <= clause <= reading.clauses[cue.stop - 1]
+        if cue.phrase.strong
+        and reading.clauses[cue.first] <= clause <= reading.clauses[cue.stop - 1]
     ]
-    strong = [cue for cue in covering if cue.phrase.strong]
     ranked: list[tuple[float, int, _Cue]] = []
     for cue in strong:
         cost = _cost(reading, cue, first, stop, strong)

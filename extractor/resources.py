@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import taxonomies
 from extractor.encoders import CachedEncoder, load_encoder
@@ -27,7 +28,7 @@ class Resources:
 
 
 _encoders: dict[str, CachedEncoder] = {}
-_resources: dict[tuple[str, str, str], Resources] = {}
+_resources: dict[tuple[Path, str], Resources] = {}
 
 
 def shared_encoder(encoder: str | Encoder) -> CachedEncoder:
@@ -56,9 +57,9 @@ def load_resources(taxonomy: str, encoder: str | Encoder) -> Resources:
         TaxonomyNotInstalledError: There is no such taxonomy in the cache.
         ArtefactError: It has no index for this encoder, or the encoder cannot be loaded.
     """
-    folder = str(taxonomies.folder(taxonomy))
     cached = shared_encoder(encoder)
-    key = (folder, taxonomy, cached.name)
+    # The folder also tells taxonomies of one name in two caches apart.
+    key = (taxonomies.folder(taxonomy), cached.name)
     if key not in _resources:
         loaded = taxonomies.load(taxonomy)
         _resources[key] = Resources(loaded, cached, load_index(loaded, cached))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from extractor.errors import ArtefactError
 from extractor.interfaces import Vectors
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the artefact's layout."""
 
 TASK_KINDS = ("cognitive", "physical", "knowledge", "situated")
@@ -23,17 +24,87 @@ teaching, selling, leading), and hands-on work in changing situations."""
 TITLE_CLASSES = ("created", "threatened", "augmented", "skilled", "manual")
 """Classes of titles; the last two are `unaffected` with `nearest` augmented and threatened."""
 
-HEADS = ("task", "duty", "title")
+HEADS = ("task", "duty", "title", "ml")
 
 FEATURES: dict[str, tuple[str, ...]] = {
-    "created": ("ml_title", "data_title", "ml_duties", "ml_skills", "ml_density"),
+    "created": ("ml_title", "data_title", "ml_duties", "ml_skills", "ml_density", "ml_unlisted"),
     "threatened": ("title_threatened", "routine_duties"),
     "augmented": ("title_augmented", "knowledge_duties", "uses_ml_tools"),
     "nearest": ("title_nearest", "routine_duties"),
 }
 """Features of each step of the decision, by name."""
 
+# Weights that the definition suggests; those learned are drawn towards them, and none may turn
+# its sign: more routine work never makes a role look less threatened.
+PRIOR: dict[str, dict[str, float]] = {
+    "created": {
+        "ml_title": 4.0, "data_title": 2.0, "ml_duties": 1.5, "ml_skills": 1.5,
+        "ml_density": 1.5, "ml_unlisted": 1.0, "bias": -6.0,
+    },
+    "threatened": {"title_threatened": 0.8, "routine_duties": 1.5, "bias": 0.0},
+    "augmented": {
+        "title_augmented": 0.8, "knowledge_duties": 1.0, "uses_ml_tools": 1.5, "bias": 0.0,
+    },
+    "nearest": {"title_nearest": 1.0, "routine_duties": 1.0, "bias": 0.0},
+}  # fmt: skip
+
 Floats = NDArray[np.float64]
+Steps = dict[str, dict[str, float]]
+"""For each step of `FEATURES` the weight of each feature and of `bias`."""
+
+
+class LabelledFeatures(NamedTuple):
+    """An ad as the weights of the decision are fitted to it.
+
+    Attributes:
+        values: Value of each feature.
+        label: One of `ROLE_CLASSES`.
+        nearest: The main class where the label is `unaffected`; None: not told.
+    """
+
+    values: dict[str, float]
+    label: str
+    nearest: str | None
+
+
+def fit_steps(ads: Sequence[LabelledFeatures]) -> Steps:
+    """Fit the weights of all steps; each learns from the ads that reach it."""
+
+    def fit(step: str, reached: set[str], yes: Callable[[LabelledFeatures], bool]) -> Any:
+        kept = [ad for ad in ads if ad.label in reached and (step != "nearest" or ad.nearest)]
+        return _fit_step(step, kept, [yes(ad) for ad in kept]) if kept else dict(PRIOR[step])
+
+    every = {"created", "threatened", "augmented", "unaffected"}
+    rest = {"augmented", "unaffected"}
+    return {
+        "created": fit("created", every, lambda ad: ad.label == "created"),
+        "threatened": fit("threatened", every - {"created"}, lambda ad: ad.label == "threatened"),
+        "augmented": fit("augmented", rest, lambda ad: ad.label == "augmented"),
+        "nearest": fit("nearest", {"unaffected"}, lambda ad: ad.nearest == "threatened"),
+    }
+
+
+def _fit_step(step: str, ads: Sequence[LabelledFeatures], yes: Sequence[bool]) -> dict[str, float]:
+    """Logistic regression with non-negative weights and a Gaussian prior around `PRIOR`."""
+    from scipy.optimize import minimize
+
+    names = (*FEATURES[step], "bias")
+    centre = np.array([PRIOR[step][name] for name in names])
+    x = np.array([[*(ad.values[name] for name in FEATURES[step]), 1.0] for ad in ads])
+    sign = np.where(np.array(yes), 1.0, -1.0)
+    # Loose for the bias, half its size for a weight.
+    precision = np.array([*(4.0 / centre[:-1] ** 2), 0.25])
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        margin = sign * (x @ weights)
+        pull = 0.5 * (precision * (weights - centre) ** 2).sum()
+        slope = -sign / (1.0 + np.exp(np.clip(margin, -30, 30)))
+        value = np.logaddexp(0.0, -margin).sum() + pull
+        return float(value), slope @ x + precision * (weights - centre)
+
+    bounds = [(0.0, None)] * (len(names) - 1) + [(None, None)]
+    result = minimize(loss, centre, jac=True, method="L-BFGS-B", bounds=bounds)
+    return {name: round(float(value), 4) for name, value in zip(names, result.x, strict=True)}
 
 
 class Head(NamedTuple):
@@ -72,6 +143,7 @@ class RoleModel:
         task: Kinds of duties, `TASK_KINDS`.
         duty: Whether a clause describes the work: (no, yes).
         title: `TITLE_CLASSES` of titles.
+        ml: Whether a clause is about building ML: (no, yes).
         steps: For each step of `FEATURES` the weight of each feature and of `bias`.
         version: Version of the weights.
     """
@@ -80,7 +152,8 @@ class RoleModel:
     task: Head
     duty: Head
     title: Head
-    steps: dict[str, dict[str, float]]
+    ml: Head
+    steps: Steps
     version: str
 
     @classmethod

@@ -12,15 +12,24 @@ import csv
 import math
 import re
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from extractor.ai_skills import AIVocabulary, MLUse, about_employer, find_ml_use
+from extractor.ai_skills import (
+    AIVocabulary,
+    MLUse,
+    about_employer,
+    find_ml_use,
+    may_count,
+    requirement_weight,
+)
 from extractor.errors import ArtefactError
 from extractor.interfaces import Encoder
 from extractor.records import (
@@ -40,8 +49,18 @@ from extractor.role_model import FEATURES, TASK_KINDS, TITLE_CLASSES, Floats, Ro
 from extractor.tasks import ZONE_WEIGHTS, Clause, find_clauses
 
 MAX_EVIDENCE = 12
+MAX_REMOVED = 6
+"""Largest set of evidence that is tried for a change of the label."""
+
+ML_THRESHOLD = 0.8
+"""From which learned score on a clause without a listed word speaks of building ML."""
+
+OCCUPATION_TRUST = 0.4
+"""Share of the occupation's class in that of a title, if the occupation is certain."""
+
+OCCUPATION_CLASSES_VERSION = "1.0.0"
 _EPSILON = 0.02
-_TITLE_EPSILON = 0.07
+_TITLE_EPSILON = 0.15
 """Bounds of a title's probability: alone it never settles what the duties can contradict."""
 
 
@@ -63,49 +82,114 @@ class RoleInput(NamedTuple):
     occupations: tuple[OccupationMatch, ...] = ()
 
 
+class _Parts(NamedTuple):
+    """What was read in an ad, before it is combined: any part of it can be left out.
+
+    Attributes:
+        title: Title as it was read; empty if there is none.
+        by_title: Probability of each of `TITLE_CLASSES` by the words of the title.
+        ml_title: Whether the title names ML work (1 or 0), and whether it names data science.
+        votes: Class of the matched occupations, by score; sums to their certainty.
+        physical: Score of the matched occupations whose routine is physical, less that of those
+            whose routine is cognitive.
+        clauses: Clauses that may describe the work.
+        kinds: Probability of each of `TASK_KINDS` for each clause, shape (clauses, 4).
+        is_duty: Probability that a clause describes the work.
+        building: Clauses about building ML.
+        using: Clauses that ask for the use of ML tools.
+        unlisted: Position of clauses that speak of building ML without a listed word, and the
+            learned score above the threshold, in (0, 1].
+    """
+
+    title: str
+    by_title: Floats
+    ml_title: tuple[float, float]
+    votes: Floats
+    physical: float
+    clauses: tuple[Clause, ...]
+    kinds: Floats
+    is_duty: Floats
+    building: tuple[MLUse, ...]
+    using: tuple[MLUse, ...]
+    unlisted: dict[int, float]
+
+
+TITLE, OCCUPATION = "title", "occupation"
+Item = str | tuple[int, int]
+"""A part of an ad that evidence rests on: the title, the occupation, or a place in the text."""
+
+
 @dataclass(frozen=True)
 class RoleFeatures:
     """Everything that the decision rests on, for one ad.
 
     Attributes:
         values: Value of each feature in `FEATURES`.
-        title: Title as it was read; empty if there is none.
+        parts: What they were computed from.
         title_probabilities: Probability of each of `TITLE_CLASSES` by title and occupation.
-        clauses: Clauses with weight.
         weights: Share of each clause in the work; they add up to 1, or to 0 without duties.
-        kinds: Probability of each of `TASK_KINDS` for each clause, shape (clauses, 4).
-        building: Clauses about building ML.
-        using: Clauses that ask for the use of ML tools.
         amount: Evidence in duties, in clauses.
     """
 
     values: dict[str, float]
-    title: str
+    parts: _Parts
     title_probabilities: Floats
-    clauses: tuple[Clause, ...]
     weights: Floats
-    kinds: Floats
-    building: tuple[MLUse, ...]
-    using: tuple[MLUse, ...]
     amount: float
 
     @property
     def shares(self) -> Floats:
         """Share of the work of each kind of duty; adds up to 1, or to 0 without duties."""
-        return self.weights @ self.kinds if len(self.clauses) else np.zeros(len(TASK_KINDS))
+        return _shares(self.weights, self.parts.kinds)
+
+
+@cache
+def occupation_channels() -> dict[str, Channel]:
+    """Channel of each occupation that is threatened."""
+    return {row["code"]: row["channel"] for row in _occupation_table() if row["channel"]}
+
+
+@cache
+def _occupation_table() -> list[dict[str, Any]]:
+    source = resources.files("extractor").joinpath("data/occupation_classes.csv")
+    return list(csv.DictReader(source.read_text(encoding="utf-8").splitlines()))
 
 
 @cache
 def occupation_classes() -> dict[str, tuple[str, bool]]:
     """Our class of each occupation: code → (one of `TITLE_CLASSES`, whether it is clear)."""
-    source = resources.files("extractor").joinpath("data/occupation_classes.csv")
     classes = {}
-    for row in csv.DictReader(source.read_text(encoding="utf-8").splitlines()):
+    for row in _occupation_table():
         label = row["label"]
         if label == "unaffected":
             label = "skilled" if row["nearest"] == "augmented" else "manual"
         classes[row["code"]] = (label, row["certainty"] == "clear")
     return classes
+
+
+def occupation_class(code: str) -> tuple[str, bool] | None:
+    """Our class of an occupation and whether it is clear.
+
+    Args:
+        code: O*NET-SOC, or ISCO-08 with or without further digits: its longest known prefix
+            counts.
+
+    Returns:
+        One of `TITLE_CLASSES`, and whether it is clear; None for a code without a class.
+    """
+    known = _known_code(code)
+    return occupation_classes()[known] if known else None
+
+
+def _known_code(code: str) -> str | None:
+    """The code under which the table has an occupation."""
+    table, digits = occupation_classes(), code.split(".")[0]
+    prefixes = (
+        [digits[:length] for length in range(min(4, len(digits)), 0, -1)]
+        if digits.isdigit()
+        else []
+    )
+    return next((known for known in (code, *prefixes, f"{code}.00") if known in table), None)
 
 
 # --- Title ----------------------------------------------------------------------------------
@@ -117,6 +201,11 @@ _TITLE_NOISE = re.compile(
 )
 
 _GENDERED_TITLE = re.compile(r"(?i)(?:(?<=sales)|(?<=chair)|(?<=spokes))(?:wo)?man\b")
+_HIRING = re.compile(
+    r"(?i)\b(?:(?:is|are|we['’]re) (?:\w+ )?(?:looking|searching|recruiting|hiring|seeking)|"
+    r"(?:we|clinic|company|practice|office) (?:needs?|seeks?|wants?)|"
+    r"an? [\w ]+ (?:wanted|sought))\b"
+)
 _TITLE_LEVEL = re.compile(
     r"(?i)\b(?:intern(?:ship)?|trainee|senior|junior|mid|level|lead|head|entry|graduate|new|bank|"
     r"i{1,3}|iv|sr|jr)\b\.?"
@@ -201,70 +290,47 @@ class RoleClassifier:
     def features(self, ads: Sequence[RoleInput]) -> list[RoleFeatures]:
         """What the decision rests on, for each ad."""
         titles = [_title_of(ad) for ad in ads]
-        clauses = [find_clauses(ad.sentences) for ad in ads]
+        clauses = [
+            [clause for clause in find_clauses(ad.sentences) if not _repeats(ad.title, clause)]
+            for ad in ads
+        ]
         texts = [clause.core for found in clauses for clause in found]
-        vectors = self.encoder.encode([*texts, *titles])
+        contexts = [clause.context for found in clauses for clause in found]
+        vectors = self.encoder.encode([*texts, *titles, *contexts])
         kinds = self.model.task.probabilities(vectors[: len(texts)])
+        kinds = (kinds + self.model.task.probabilities(vectors[len(texts) + len(titles) :])) / 2
         is_duty = self.model.duty.probabilities(vectors[: len(texts)])[:, 1]
-        by_title = self.model.title.probabilities(vectors[len(texts) :])
+        about_ml = self.model.ml.probabilities(vectors[: len(texts)])[:, 1]
+        by_title = self.model.title.probabilities(vectors[len(texts) : len(texts) + len(titles)])
         result = []
         at = 0
         for i, ad in enumerate(ads):
             rows = slice(at, at + len(clauses[i]))
             at = rows.stop
-            result.append(
-                self._features(ad, titles[i], by_title[i], clauses[i], kinds[rows], is_duty[rows])
+            building, using = find_ml_use(clauses[i], ad.skills, self.vocabulary)
+            listed = {(use.clause.start, use.clause.end) for use in (*building, *using)}
+            unlisted = {
+                k: float((score - ML_THRESHOLD) / (1 - ML_THRESHOLD)) * requirement_weight(clause)
+                for k, (clause, score) in enumerate(zip(clauses[i], about_ml[rows], strict=True))
+                if score > ML_THRESHOLD
+                and (clause.start, clause.end) not in listed
+                and may_count(clause)
+            }
+            parts = _Parts(
+                title=titles[i],
+                by_title=by_title[i],
+                ml_title=_ml_title(ad.title or titles[i], self.vocabulary),
+                votes=_votes(ad.occupations),
+                physical=_physical(ad.occupations),
+                clauses=tuple(clauses[i]),
+                kinds=kinds[rows],
+                is_duty=is_duty[rows],
+                building=tuple(building),
+                using=tuple(using),
+                unlisted=unlisted,
             )
+            result.append(_combine(parts))
         return result
-
-    def _features(
-        self,
-        ad: RoleInput,
-        title: str,
-        by_title: Floats,
-        clauses: Sequence[Clause],
-        kinds: Floats,
-        is_duty: Floats,
-    ) -> RoleFeatures:
-        weights = _clause_weights(clauses, is_duty)
-        amount = float(
-            sum(
-                1.0 if clause.share is not None else ZONE_WEIGHTS[clause.zone] * p
-                for clause, p in zip(clauses, is_duty, strict=True)
-            )
-        )
-        probabilities = _title_probabilities(title, by_title, ad.occupations)
-        building, using = find_ml_use(clauses, ad.skills, self.vocabulary)
-        shares = weights @ kinds if len(clauses) else np.zeros(len(TASK_KINDS))
-        cognitive, physical, knowledge, situated = (float(share) for share in shares)
-        threatened = float(probabilities[1] / max(1e-9, 1.0 - probabilities[0]))
-        augmented, skilled, manual = (float(p) for p in probabilities[2:])
-        known = amount / (amount + 1.0)
-        # What the ad says about the working time outweighs what the title suggests.
-        stated = min(1.0, sum(clause.share or 0.0 for clause in clauses))
-        by_duties, by_name = known * (1.0 + stated), 1.0 - 0.6 * stated
-        values = _ml_values(ad.title or title, building, self.vocabulary, len(clauses)) | {
-            "title_threatened": by_name * _log_odds(threatened, _TITLE_EPSILON),
-            "title_augmented": by_name
-            * _log_odds(augmented / max(1e-9, augmented + skilled + manual), _TITLE_EPSILON),
-            "title_nearest": _log_odds(
-                (threatened + manual) / max(1e-9, threatened + manual + augmented + skilled)
-            ),
-            "routine_duties": by_duties * _log_odds(cognitive + physical),
-            "knowledge_duties": by_duties * _log_odds(knowledge / max(1e-9, knowledge + situated)),
-            "uses_ml_tools": min(1.0, sum(use.weight for use in using)),
-        }
-        return RoleFeatures(
-            values=values,
-            title=title,
-            title_probabilities=probabilities,
-            clauses=tuple(clauses),
-            weights=weights,
-            kinds=kinds,
-            building=tuple(building),
-            using=tuple(using),
-            amount=amount,
-        )
 
     def _score(self, step: str, values: dict[str, float]) -> float:
         weights = self.model.steps[step]
@@ -291,6 +357,10 @@ class RoleClassifier:
             return label
         return "threatened" if self._score("nearest", features.values) > 0 else "augmented"
 
+    def _label(self, features: RoleFeatures) -> RoleClass:
+        probabilities = self.probabilities(features)
+        return max(probabilities, key=lambda name: probabilities[name])
+
     def _assess(
         self, ad: RoleInput, features: RoleFeatures
     ) -> tuple[RoleAssessment, tuple[TaskMatch, ...]]:
@@ -304,48 +374,99 @@ class RoleClassifier:
                 ),
                 tasks,
             )
-        label = max(probabilities, key=lambda name: probabilities[name])
-        nearest = self.nearest(features)
+        label = self._label(features)
         channel: Channel | None = None
         notes = []
         if label == "threatened":
             channel = _channel(features)
-            if any(use.weight == 1.0 for use in features.using):
+            if any(use.weight == 1.0 for use in features.parts.using):
                 notes.append("transforming")
+        items, evidence = self._evidence(ad, features)
+        flips_without, flips_to = self._flip(features, label, items)
         assessment = RoleAssessment(
             label=label,
-            nearest=nearest,
+            nearest=self.nearest(features),
             probabilities=probabilities,
             channel=channel,
-            evidence=self._evidence(ad, features, label),
+            evidence=evidence,
+            flips_without=flips_without,
+            flips_to=flips_to,
             notes=tuple(notes),
         )
         return assessment, tasks
 
+    def _flip(
+        self, features: RoleFeatures, label: RoleClass, items: Sequence[Item]
+    ) -> tuple[tuple[int, ...], RoleClass | None]:
+        """The smallest set of evidence without which the label is another one.
+
+        Sets of one and two are tried in full. Larger ones grow by the item that lowers the
+        label's probability most, and are then rid of what they do not need.
+        """
+        distinct = list(dict.fromkeys(items))
+
+        def without(removed: Sequence[Item]) -> RoleFeatures:
+            return _combine(features.parts, frozenset(removed))
+
+        def found(removed: Sequence[Item]) -> tuple[tuple[int, ...], RoleClass | None]:
+            places = tuple(i for i, item in enumerate(items) if item in removed)
+            return places, self._label(without(removed))
+
+        for size in (1, 2):
+            tried = [
+                (self.probabilities(left)[label], removed)
+                for removed in combinations(distinct, size)
+                if self._label(left := without(removed)) != label
+            ]
+            if tried:
+                return found(min(tried)[1] if size == 1 else min(tried, key=lambda t: t[0])[1])
+        removed: list[Item] = []
+        while len(removed) < min(MAX_REMOVED, len(distinct)):
+            rest = [item for item in distinct if item not in removed]
+            removed.append(
+                min(rest, key=lambda item: self.probabilities(without([*removed, item]))[label])
+            )
+            if len(removed) > 2 and self._label(without(removed)) != label:
+                for item in removed[:-1]:
+                    fewer = [other for other in removed if other != item]
+                    if self._label(without(fewer)) != label:
+                        removed = fewer
+                return found(removed)
+        return (), None
+
     def _evidence(
-        self, ad: RoleInput, features: RoleFeatures, label: RoleClass
-    ) -> tuple[Evidence, ...]:
-        """Reasons in the units of the decision: weight of the feature times its value."""
-        steps, values = self.model.steps, features.values
-        reasons: list[Evidence] = []
+        self, ad: RoleInput, features: RoleFeatures
+    ) -> tuple[list[Item], tuple[Evidence, ...]]:
+        """Reasons in the units of the decision: weight of the feature times its value.
+
+        Returns:
+            What each reason rests on, and the reasons, heaviest first.
+        """
+        steps, values, parts = self.model.steps, features.values, features.parts
+        reasons: list[tuple[Item, Evidence]] = []
+        roles, lists = f"roles {self.model.version}", f"ai_skills {self.vocabulary.version}"
+        of_titles = f"{roles}, O*NET titles"
+        of_tasks = f"{roles}, task labels of GPTs are GPTs and ILO"
+        of_occupations = f"occupation_classes {OCCUPATION_CLASSES_VERSION}"
 
         def add(
-            kind: Any, text: str, points_to: RoleClass, weight: float, at: Any, note: str
-        ) -> None:
-            start, end = (at.start, at.end) if at is not None else (None, None)
-            reasons.append(
-                Evidence(
-                    kind=kind, text=text, points_to=points_to, weight=round(weight, 3),
-                    start=start, end=end, note=note,
-                )
+            kind: Any, text: str, points_to: RoleClass, weight: float, item: Item, note: str,
+            source: str,
+        ) -> None:  # fmt: skip
+            start, end = (None, None) if isinstance(item, str) else item
+            reason = Evidence(
+                kind=kind, text=text, points_to=points_to, weight=round(weight, 3),
+                start=start, end=end, note=note, source=source,
             )  # fmt: skip
+            if abs(weight) > 0.01:
+                reasons.append((item, reason))
 
         created = steps["created"]
-        total = sum(use.weight for use in features.building) or 1.0
+        total = sum(use.weight for use in parts.building) or 1.0
         of_building = sum(
             created[name] * values[name] for name in ("ml_duties", "ml_skills", "ml_density")
         )
-        for use in features.building:
+        for use in parts.building:
             note = "builds, runs or governs ML" if use.duty else "knows how to build ML"
             names = ", ".join(dict.fromkeys(mention.text for mention in use.mentions))
             at: Any = use.clause if use.duty else use.mentions[0]
@@ -354,72 +475,177 @@ class RoleClassifier:
                 ad.text[at.start : at.end],
                 "created",
                 of_building * use.weight / total,
-                at,
+                (at.start, at.end),
                 f"{note}: {names}",
+                lists,
             )
-        for use in features.using:
+        for i, score in parts.unlisted.items():
+            clause = parts.clauses[i]
+            weight = created["ml_unlisted"] * values["ml_unlisted"]
+            add(
+                "task",
+                ad.text[clause.start : clause.end],
+                "created",
+                weight * score / sum(parts.unlisted.values()),
+                (clause.start, clause.end),
+                "reads like building ML, by a learned score",
+                f"{roles}, ai_skills and scored requirement statements",
+            )
+        for use in parts.using:
             mention = use.mentions[0]
             weight = steps["augmented"]["uses_ml_tools"] * use.weight
-            add("skill", mention.text, "augmented", weight, mention, "asks to use ML tools")
-        if features.title:
+            place = (mention.start, mention.end)
+            add("skill", mention.text, "augmented", weight, place, "asks to use ML tools", lists)
+        if parts.title:
             weight = created["ml_title"] * values["ml_title"]
             weight += created["data_title"] * values["data_title"]
-            if weight > 0:
-                add("title", features.title, "created", weight, None, "title of ML work")
-        if features.title and features.title_probabilities[0] < 0.5:
-            for_title: RoleClass
-            best = int(features.title_probabilities[1:].argmax()) + 1
-            for_title = ("threatened", "augmented", "unaffected", "unaffected")[best - 1]
-            step, name = (
-                ("threatened", "title_threatened")
-                if for_title == "threatened" or label == "threatened"
-                else ("augmented", "title_augmented")
-            )
-            weight = abs(steps[step][name] * values[name])
-            source = ad.occupations[0].label if ad.occupations else ""
-            note = f"by title, {features.title_probabilities[best]:.0%}"
-            add("title", features.title, for_title, weight, None, note)
-            if source:
-                add("occupation", source, for_title, weight / 2, None, "closest occupation")
-        routine = features.kinds[:, :2].sum(axis=1)
-        for i, clause in enumerate(features.clauses):
+            add("title", parts.title, "created", weight, TITLE, "title of ML work", lists)
+        for item, text, source in (
+            (TITLE, parts.title, of_titles),
+            (OCCUPATION, ad.occupations[0].label if ad.occupations else "", of_occupations),
+        ):
+            chances = parts.by_title if item == TITLE else parts.votes
+            if not text or not chances.any() or chances[0] >= 0.5:
+                continue
+            best = int(chances[1:].argmax()) + 1
+            points_to: RoleClass = ("threatened", "augmented", "unaffected", "unaffected")[best - 1]
+            by_threat = points_to == "threatened"
+            step = "threatened" if by_threat else "augmented"
+            name = f"title_{step}"
+            if item == TITLE:
+                # Against a title that tells nothing, with the occupations left out of both.
+                bare = _combine(parts, frozenset([OCCUPATION]))
+                note = f"class of such titles, {chances[best]:.0%}"
+            else:
+                bare, note = features, f"occupation that fits best, p = {chances.sum():.2f}"
+            other = _combine(parts, frozenset([TITLE, OCCUPATION] if item == TITLE else [item]))
+            weight = abs(steps[step][name] * (bare.values[name] - other.values[name]))
+            add(item, text, points_to, weight, item, note, source)
+        routine = parts.kinds[:, :2].sum(axis=1)
+        for i, clause in enumerate(parts.clauses):
             share = float(features.weights[i])
-            kind = int(features.kinds[i].argmax())
-            points_to: RoleClass = ("threatened", "threatened", "augmented", "unaffected")[kind]
+            kind = int(parts.kinds[i].argmax())
+            points_to = ("threatened", "threatened", "augmented", "unaffected")[kind]
             if points_to == "threatened":
-                weight = (
-                    steps["threatened"]["routine_duties"] * share * _log_odds(float(routine[i]))
-                )
+                weight = steps["threatened"]["routine_duties"] * share
+                weight *= _log_odds(float(routine[i]))
                 note = f"routine work ({TASK_KINDS[kind]})"
             else:
                 weight = steps["augmented"]["knowledge_duties"] * share
-                weight *= abs(_log_odds(float(features.kinds[i][kind])))
+                weight *= abs(_log_odds(float(parts.kinds[i][kind])))
                 note = ("analysis, judgement or contact", "hands-on work")[kind - 2]
             if clause.share is not None:
                 note += f", {clause.share:.0%} of the time"
-            if share > 0 and weight > 0.01:
-                add("task", ad.text[clause.start : clause.end], points_to, weight, clause, note)
-        reasons.sort(key=lambda reason: (-abs(reason.weight), reason.start or 0))
-        return tuple(reasons[:MAX_EVIDENCE])
+            text = ad.text[clause.start : clause.end]
+            if share > 0:
+                place = (clause.start, clause.end)
+                add("task", text, points_to, weight, place, note, of_tasks)
+        reasons.sort(key=lambda reason: (-abs(reason[1].weight), reason[1].start or 0))
+        kept = reasons[:MAX_EVIDENCE]
+        return [item for item, _ in kept], tuple(reason for _, reason in kept)
+
+
+def _combine(parts: _Parts, removed: AbstractSet[Item] = frozenset()) -> RoleFeatures:
+    """Features of an ad, or of what is left of it without some of its parts."""
+    building, using, unlisted = parts.building, parts.using, parts.unlisted
+    clauses, kinds, is_duty = parts.clauses, parts.kinds, parts.is_duty
+    places = [item for item in removed if not isinstance(item, str)]
+    if places:
+        gone = {i for i, c in enumerate(clauses) if (c.start, c.end) in removed}
+        is_duty = np.array([0.0 if i in gone else p for i, p in enumerate(is_duty)])
+        clauses = tuple(c._replace(share=None) if i in gone else c for i, c in enumerate(clauses))
+        building, using = (
+            tuple(
+                use
+                for use in uses
+                if not any(
+                    (use.clause.start, use.clause.end) == place
+                    or (use.mentions[0].start, use.mentions[0].end) == place
+                    for place in places
+                )
+            )
+            for uses in (building, using)
+        )
+        unlisted = {i: score for i, score in unlisted.items() if i not in gone}
+    titled = bool(parts.title) and TITLE not in removed
+    weights = _clause_weights(clauses, is_duty)
+    amount = float(
+        sum(
+            1.0 if clause.share is not None else ZONE_WEIGHTS[clause.zone] * p
+            for clause, p in zip(clauses, is_duty, strict=True)
+        )
+    )
+    probabilities = _title_probabilities(
+        parts.by_title if titled else None,
+        np.zeros(len(TITLE_CLASSES)) if OCCUPATION in removed else parts.votes,
+    )
+    cognitive, physical, knowledge, situated = (float(k) for k in _shares(weights, kinds))
+    threatened = float(probabilities[1] / max(1e-9, 1.0 - probabilities[0]))
+    augmented, skilled, manual = (float(p) for p in probabilities[2:])
+    known = amount / (amount + 1.0)
+    # What the ad says about the working time outweighs what the title suggests.
+    stated = min(1.0, sum(clause.share or 0.0 for clause in clauses))
+    by_duties, by_name = known * (1.0 + stated), 1.0 - 0.6 * stated
+    ml_title, data_title = parts.ml_title if titled else (0.0, 0.0)
+    values = _ml_values(building, unlisted, len(clauses)) | {
+        "ml_title": ml_title,
+        "data_title": data_title,
+        "title_threatened": by_name * _log_odds(threatened, _TITLE_EPSILON),
+        "title_augmented": by_name
+        * _log_odds(augmented / max(1e-9, augmented + skilled + manual), _TITLE_EPSILON),
+        "title_nearest": _log_odds(
+            (threatened + manual) / max(1e-9, threatened + manual + augmented + skilled)
+        ),
+        "routine_duties": by_duties * _log_odds(cognitive + physical),
+        "knowledge_duties": by_duties * _log_odds(knowledge / max(1e-9, knowledge + situated)),
+        "uses_ml_tools": min(1.0, sum(use.weight for use in using)),
+    }
+    return RoleFeatures(values, parts, probabilities, weights, amount)
+
+
+def _shares(weights: Floats, kinds: Floats) -> Floats:
+    return np.asarray(weights @ kinds) if len(weights) else np.zeros(len(TASK_KINDS))
+
+
+def _repeats(title: str | None, clause: Clause) -> bool:
+    """Whether a clause at the head of an ad is the title again."""
+    if not title or clause.start > 200 or clause.zone == "duties":
+        return False
+    words, again = (re.findall(r"\w+", text.lower()) for text in (title, clause.text))
+    return again[: len(words)] == words[: len(again)] and len(again) <= len(words) + 4
+
+
+def _ml_title(title: str, vocabulary: AIVocabulary) -> tuple[float, float]:
+    """Whether a title names ML work, and whether it names data science."""
+    other_trade = any(True for _ in vocabulary.find(title, "not_ml_title"))
+    groups = {m.group for m in vocabulary.find(title, "ml_title", "data_science_title")}
+    return (
+        float("ml_title" in groups and not other_trade),
+        float("data_science_title" in groups and not other_trade),
+    )
 
 
 def _ml_values(
-    title: str, building: Sequence[MLUse], vocabulary: AIVocabulary, clauses: int
+    building: Sequence[MLUse], unlisted: dict[int, float], clauses: int
 ) -> dict[str, float]:
-    other_trade = any(True for _ in vocabulary.find(title, "not_ml_title"))
-    groups = {m.group for m in vocabulary.find(title, "ml_title", "data_science_title")}
     strength: dict[str, float] = {}
     for use in building:
         for mention in use.mentions:
             strength[mention.concept] = max(strength.get(mention.concept, 0.0), use.weight)
     duties = sum(use.weight for use in building if use.duty)
     return {
-        "ml_title": float("ml_title" in groups and not other_trade),
-        "data_title": float("data_science_title" in groups and not other_trade),
         "ml_duties": math.log1p(min(duties, 8.0)),
         "ml_skills": math.log1p(min(sum(strength.values()), 8.0)),
         "ml_density": min(1.0, 4.0 * sum(use.weight for use in building) / max(clauses, 4)),
+        "ml_unlisted": math.log1p(min(sum(unlisted.values()), 4.0)),
     }
+
+
+def _about_work(text: str) -> float:
+    """Less than 1 for a clause that speaks of the employer, or only names whom it looks for."""
+    if about_employer(text) or (_HIRING.search(text) and len(text.split()) <= 14):
+        return 0.2
+    return 1.0
 
 
 def _clause_weights(clauses: Sequence[Clause], is_duty: Floats) -> Floats:
@@ -431,7 +657,7 @@ def _clause_weights(clauses: Sequence[Clause], is_duty: Floats) -> Floats:
         [
             0.0
             if c.share is not None
-            else ZONE_WEIGHTS[c.zone] * c.emphasis * p * (0.2 if about_employer(c.text) else 1.0)
+            else ZONE_WEIGHTS[c.zone] * c.emphasis * p * _about_work(c.text)
             for c, p in zip(clauses, is_duty, strict=True)
         ]
     )
@@ -441,51 +667,51 @@ def _clause_weights(clauses: Sequence[Clause], is_duty: Floats) -> Floats:
     return np.asarray(weights / total) if total > 0 else np.zeros(len(clauses))
 
 
-def _title_probabilities(
-    title: str, by_title: Floats, occupations: Sequence[OccupationMatch]
-) -> Floats:
-    """Classes by the title's words, mixed with those of the matched occupations."""
-    uniform = np.full(len(TITLE_CLASSES), 1.0 / len(TITLE_CLASSES))
-    result = by_title if title else uniform
-    table = occupation_classes()
+def _votes(occupations: Sequence[OccupationMatch]) -> Floats:
+    """Class of the matched occupations; sums to their certainty, at most 1."""
     votes = np.zeros(len(TITLE_CLASSES))
     for match in occupations:
-        known = _lookup(match.code, table)
+        known = occupation_class(match.code)
         if known is not None:
             label, clear = known
             votes[TITLE_CLASSES.index(label)] += match.score * (1.0 if clear else 0.6)
-    total = float(votes.sum())
-    if total > 0:
-        trust = min(0.4, 0.4 * occupations[0].score) if title else 0.7
-        prior = 0.9 * votes / total + 0.1 * uniform
-        result = (1 - trust) * result + trust * prior
-    return np.asarray(result)
+    return votes / max(1.0, float(votes.sum()))
 
 
-def _lookup(code: str, table: dict[str, tuple[str, bool]]) -> tuple[str, bool] | None:
-    """Class of a code: O*NET-SOC as it is, ISCO-08 by its longest known prefix."""
-    if code in table:
-        return table[code]
-    digits = code.split(".")[0]
-    if digits.isdigit():
-        for length in range(min(4, len(digits)), 0, -1):
-            if digits[:length] in table:
-                return table[digits[:length]]
-    return table.get(f"{code}.00")
+def _physical(occupations: Sequence[OccupationMatch]) -> float:
+    sign = {"physical": 1.0, "cognitive": -1.0}
+    channels = occupation_channels()
+    return sum(
+        match.score * sign.get(channels.get(_known_code(match.code) or "", ""), 0.0)
+        for match in occupations
+    )
+
+
+def _title_probabilities(by_title: Floats | None, votes: Floats) -> Floats:
+    """Classes by the title's words, mixed with those of the occupation by its certainty."""
+    uniform = np.full(len(TITLE_CLASSES), 1.0 / len(TITLE_CLASSES))
+    certainty = float(votes.sum())
+    if certainty == 0:
+        return uniform if by_title is None else by_title
+    prior = 0.9 * votes / certainty + 0.1 * uniform
+    if by_title is None:
+        return np.asarray((1 - certainty) * uniform + certainty * prior)
+    trust = OCCUPATION_TRUST * certainty
+    return np.asarray((1 - trust) * by_title + trust * prior)
 
 
 def _channel(features: RoleFeatures) -> Channel:
     cognitive, physical = features.shares[:2]
-    return "physical" if physical > cognitive else "cognitive"
+    return "physical" if physical - cognitive + features.parts.physical > 0 else "cognitive"
 
 
 def _tasks(features: RoleFeatures) -> tuple[TaskMatch, ...]:
     """Clauses that count as duties, with the exposure of each."""
     tasks = []
     for clause, weight, kinds in zip(
-        features.clauses, features.weights, features.kinds, strict=True
+        features.parts.clauses, features.weights, features.parts.kinds, strict=True
     ):
-        if weight * len(features.clauses) < 0.5 or clause.zone in BOILERPLATE_ZONES:
+        if weight * len(features.parts.clauses) < 0.5 or clause.zone in BOILERPLATE_ZONES:
             continue
         cognitive, physical, knowledge, _ = (float(kind) for kind in kinds)
         tasks.append(
@@ -504,9 +730,9 @@ def _tasks(features: RoleFeatures) -> tuple[TaskMatch, ...]:
 
 
 def _reason_to_abstain(features: RoleFeatures) -> str | None:
-    if not features.title and features.amount < 1.0:
+    if not features.parts.title and features.amount < 1.0:
         return "the ad has no title and no sentence that describes a duty"
-    if features.amount < 0.2 and not features.building:
+    if features.amount < 0.2 and not features.parts.building:
         best = float(features.title_probabilities.max())
         if best < 0.5:
             return "no duties were found, and the title alone does not tell"

@@ -45,6 +45,7 @@ class Clause(NamedTuple):
         zone: Section of its sentence.
         share: Stated share of the working time, or None.
         emphasis: Factor of an adverb of frequency ("mainly", "occasionally"), else 1.
+        whole: For an item of a list, the words of the clause that it was cut from.
     """
 
     start: int
@@ -53,6 +54,12 @@ class Clause(NamedTuple):
     zone: ZoneLabel
     share: float | None = None
     emphasis: float = 1.0
+    whole: str | None = None
+
+    @property
+    def context(self) -> str:
+        """The work that the clause belongs to: an item of a list is clearer among the others."""
+        return self.core if self.whole is None else self._replace(text=self.whole).core
 
     @property
     def core(self) -> str:
@@ -231,6 +238,7 @@ def _split_list(clause: Clause) -> list[Clause]:
             text=clause.text[a:b],
             share=share,
             emphasis=clause.emphasis / len(spans),
+            whole=clause.text,
         )
         for a, b in spans
     ]

@@ -482,7 +482,7 @@ def _ends_sentence(masked: str, start: int, match: re.Match[str], end: int) -> b
     if not before and at == start:
         return False
     if following[0].islower() and not re.match(r"[a-z]+[A-Z]", following):
-        return masked[after : after + 40].lstrip()[:1] in "•*" and bool(following)
+        return masked[after : after + 40].lstrip()[0] in "•*"
     if before.isdigit() and len(before) <= 2 and masked[max(start, at - 10) : at].strip() == before:
         return False
     if _MAY_END.match(before):

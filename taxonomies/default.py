@@ -22,13 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from taxonomies.build import build_taxonomy
-from taxonomies.delimit import (
-    alone,
-    split_joined,
-    split_occupation,
-    strip_known,
-    tile,
-)
+from taxonomies.delimit import alone, split_joined, split_occupation, strip_known, tile
 from taxonomies.errors import TaxonomyDownloadError
 from taxonomies.esco import ISCO
 from taxonomies.esco import LICENCE as ESCO_LICENCE
@@ -52,6 +46,7 @@ TOP_GROUPS = {
 }
 
 Progress = Callable[[str], None]
+"""Called with a line that says what is being done."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,6 @@ class _OjdEsco:
         return [self.labels[key], *self.alt_labels[key]] if key in self.labels else []
 
 
-Part = tuple[list[Concept], list[Relation]]
 Sources = dict[str, SourceFiles]
 
 
@@ -181,10 +175,8 @@ def _open(path: Path, wheel: Wheel) -> SourceFiles:
 
 
 def _build_esco(sources: Sources) -> Taxonomy:
-    concepts, relations = _esco(sources)
     return build_taxonomy(
-        concepts,
-        relations,
+        _esco(sources),
         name="esco",
         version=ESCO_VERSION,
         language="en",
@@ -193,11 +185,11 @@ def _build_esco(sources: Sources) -> Taxonomy:
 
 
 def _build_onet(sources: Sources) -> Taxonomy:
-    occupations, relations = _onet_occupations(sources)
-    tools = merge_tools([], _onet_tools(sources), [], _everyday(occupations, relations))
+    occupations, tasks = _onet_occupations(sources)
+    tools = merge_tools([], _onet_tools(sources), [], _everyday(occupations, tasks))
     return build_taxonomy(
         (*occupations, *tools),
-        relations,
+        tasks,
         name="onet",
         version=ONET_VERSION,
         language="en",
@@ -206,7 +198,7 @@ def _build_onet(sources: Sources) -> Taxonomy:
 
 
 def _build_default(sources: Sources) -> Taxonomy:
-    esco, esco_relations = _esco(sources)
+    esco = _esco(sources)
     occupations, tasks = _onet_occupations(sources)
     version, supplement = read_supplement(_data("supplement.csv"))
     concepts = merge_tools(
@@ -217,7 +209,7 @@ def _build_default(sources: Sources) -> Taxonomy:
     )
     return build_taxonomy(
         (*concepts, *occupations),
-        (*esco_relations, *tasks),
+        tasks,
         name="default",
         version=f"esco-{ESCO_VERSION}+onet-{ONET_VERSION}+jobshift-{version}",
         language="en",
@@ -259,7 +251,7 @@ def read_supplement(text: str) -> tuple[str, list[Concept]]:
     ]
 
 
-def _esco(sources: Sources) -> Part:
+def _esco(sources: Sources) -> list[Concept]:
     """Skills, knowledge, their groups, occupations and ISCO groups of ESCO."""
     texts = {
         row["id"]: row["description"]
@@ -282,7 +274,7 @@ def _esco(sources: Sources) -> Part:
         Concept(id=_group_id(code), label=label, kind="group", parents=_wider(code), code=code)
         for code, label in ojd.group_labels.items()
     ]
-    return [*concepts, *groups, *_esco_occupations(sources)], []
+    return [*concepts, *groups, *_esco_occupations(sources)]
 
 
 def _read_ojd(files: SourceFiles) -> _OjdEsco:
@@ -402,7 +394,8 @@ def _esco_occupations(sources: Sources) -> list[Concept]:
     return concepts
 
 
-def _onet_occupations(sources: Sources) -> Part:
+def _onet_occupations(sources: Sources) -> tuple[list[Concept], list[Relation]]:
+    """Occupations, and the relations to their tasks."""
     by_title = {
         row["Title"]: Concept(
             id=occupation_id(row[CODE]),

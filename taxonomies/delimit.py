@@ -13,7 +13,6 @@ from collections.abc import Iterable
 
 from taxonomies.text import clean_text
 
-_QUALIFIER = re.compile(r"\s*\([^()]*\)$")
 _BLANK = re.compile(r";? ")
 MAX_WORDS_OF_TITLE = 9
 FUNCTION_WORDS = frozenset(
@@ -21,11 +20,6 @@ FUNCTION_WORDS = frozenset(
 )
 MAX_WORDS_ALONE = 3
 """A run of words of unknown names this short is nearly always one name."""
-
-
-def base_name(label: str) -> str:
-    """The label without a bracketed qualifier at its end: `Python (computer programming)`."""
-    return _QUALIFIER.sub("", label) or label
 
 
 def split_joined(joined: str, run_together: str) -> list[str]:

@@ -76,15 +76,11 @@ class SourceFiles:
                 if opened.getinfo(member).file_size > MAX_BYTES:
                     raise TaxonomyFormatError(f"{place}: {member} is larger than 1 GB")
                 raw = opened.read(member)
-            return raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise TaxonomyFormatError(
-                f"{self.path}: {name} is not UTF-8 (byte {error.start}); save it as UTF-8"
-            ) from error
         # zipfile reports an encrypted member as RuntimeError, an unknown method as
         # NotImplementedError.
         except (zipfile.BadZipFile, OSError, RuntimeError, EOFError) as error:
             raise TaxonomyFormatError(f"{self.path}: {name} cannot be read: {error}") from error
+        return _decode(raw, f"{self.path}: {name}")
 
     def rows(
         self, name: str, required: tuple[str, ...] = (), *, delimiter: str = ","
@@ -111,12 +107,18 @@ def read_text(path: Path) -> str:
         TaxonomyFormatError: The file is missing, cannot be read or is not UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        raw = path.read_bytes()
     except OSError as error:
         raise TaxonomyFormatError(f"{path} cannot be read: {error.strerror}") from error
+    return _decode(raw, str(path))
+
+
+def _decode(raw: bytes, where: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TaxonomyFormatError(
-            f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8"
+            f"{where} is not UTF-8 (byte {error.start}); save it as UTF-8"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from taxonomies.build import build_taxonomy
 from taxonomies.errors import TaxonomyError, TaxonomyFormatError
 from taxonomies.records import Concept, Taxonomy
 
+_NESTED_ENTITY = re.compile(rb"""<!ENTITY\s[^'"<>]*(?:"[^"]*&(?!\#)|'[^']*&(?!\#))""")
 SKOS_SUFFIXES = (".ttl", ".rdf", ".xml", ".skos")
 
 
@@ -50,9 +52,13 @@ def read_skos(
     path = Path(path)
     graph = rdflib.Graph()
     try:
-        graph.parse(
-            data=path.read_bytes(), format="turtle" if path.suffix.lower() == ".ttl" else "xml"
-        )
+        data = path.read_bytes()
+        if _NESTED_ENTITY.search(data):
+            raise TaxonomyFormatError(
+                f"{path} defines XML entities by other entities, which can blow up to any size; "
+                "write them out"
+            )
+        graph.parse(data=data, format="turtle" if path.suffix.lower() == ".ttl" else "xml")
     except OSError as error:
         raise TaxonomyFormatError(f"{path} cannot be read: {error.strerror}") from error
     except (BadSyntax, SAXException, ParserError, UnicodeDecodeError) as error:

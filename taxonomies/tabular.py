@@ -77,7 +77,7 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise TaxonomyFormatError(f"{path}, row {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise TaxonomyFormatError(f"{path}, row {number} is no JSON object: {line[:60]!r}")

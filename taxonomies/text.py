@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
 INVISIBLE = ("Cc", "Cf")
 """Unicode categories of control and format characters: zero width, soft hyphen, BOM, marks."""
+
+_QUALIFIER = re.compile(r"\s*\([^()]*\)$")
 
 
 def clean_text(text: str) -> str:
@@ -42,3 +45,8 @@ def clean_labels(label: str, alt_labels: Iterable[str]) -> tuple[str, ...]:
             seen.add(clean.casefold())
             kept.append(clean)
     return tuple(kept)
+
+
+def base_name(label: str) -> str:
+    """The label without a bracketed qualifier, so "Java" for "Java (computer programming)"."""
+    return _QUALIFIER.sub("", label) or label

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
-from taxonomies.delimit import FUNCTION_WORDS, base_name
+from taxonomies.delimit import FUNCTION_WORDS
 from taxonomies.records import SKILL_KINDS, Concept
+from taxonomies.text import base_name
 
 MAKERS = (
     "Adobe Systems", "Adobe", "Amazon", "Apache", "Apple", "Atlassian", "Autodesk", "Broadcom",

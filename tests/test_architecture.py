@@ -37,7 +37,7 @@ def test_imports_point_one_way(package):
     "module", ["extractor", "taxonomies", "extractor.factories", "extractor.cli"]
 )
 def test_import_costs_nothing(module):
-    heavy = {"faiss", "sentence_transformers", "transformers", "sklearn"}
+    heavy = {"faiss", "sentence_transformers", "transformers", "sklearn", "rdflib"}
     if module != "extractor.factories":
         heavy |= {"spacy", "torch"}  # spaCy itself imports torch where it is installed
     code = f"import sys, {module}; print(sorted({heavy!r} & sys.modules.keys()))"

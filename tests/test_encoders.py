@@ -53,3 +53,9 @@ def test_cache_encodes_a_text_once_and_stays_small():
 def test_unknown_encoder_says_what_can_be_given(tmp_path):
     with pytest.raises(ArtefactError, match="give `minilm`"):
         load_encoder(str(tmp_path / "nothing-here"))
+
+
+def test_cache_does_not_keep_whole_batches_alive():
+    encoder = CachedEncoder(HashingEncoder(16))
+    encoder.encode([str(number) for number in range(100)])
+    assert all(vector.base is None for vector in encoder._vectors.values())

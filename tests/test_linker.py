@@ -121,6 +121,20 @@ def test_index_of_other_content_is_refused(mini_cache, monkeypatch):
         load_index(taxonomy, HashingEncoder(32))
 
 
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_damaged_manifest_is_refused_and_built_again(mini_cache, monkeypatch, content):
+    import taxonomies
+
+    monkeypatch.setenv("JOBSHIFT_CACHE", str(mini_cache))
+    taxonomy, encoder = taxonomies.load("mini"), HashingEncoder()
+    manifest = build_index("mini", encoder=encoder) / "manifest.json"
+    manifest.write_text(content)
+    with pytest.raises(ArtefactError, match="jobshift taxonomy install mini"):
+        load_index(taxonomy, encoder)
+    build_index("mini", encoder=encoder)
+    assert load_index(taxonomy, encoder).skills.concepts
+
+
 def test_empty_taxonomy_is_refused():
     with pytest.raises(ArtefactError, match="no concept"):
         FormIndex.build((), ENCODER)

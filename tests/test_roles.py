@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from extractor import SkillExtractor
 from extractor.ai_skills import AIVocabulary, find_ml_use
 from extractor.encoders import CachedEncoder, HashingEncoder, load_encoder
 from extractor.errors import ArtefactError
@@ -23,6 +24,7 @@ from extractor.roles import (
     occupation_classes,
 )
 from extractor.tasks import Clause, find_clauses, split_clauses
+from extractor.zones import find_zones, split_sentences
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "extractor" / "models" / "roles"
@@ -347,7 +349,7 @@ def test_missing_and_damaged_models_are_refused(tmp_path: Path) -> None:
         RoleModel.load(tmp_path / "cut")
     shutil.copytree(MODEL, tmp_path / "new")
     manifest = tmp_path / "new" / "model.json"
-    manifest.write_text(manifest.read_text().replace('"schema": 1', '"schema": 99'))
+    manifest.write_text(manifest.read_text().replace('"schema": 2', '"schema": 99'))
     with pytest.raises(ArtefactError, match="schema 99"):
         RoleModel.load(tmp_path / "new")
 
@@ -360,18 +362,125 @@ def test_model_survives_saving(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.title.weights, model.title.weights)
 
 
-@pytest.mark.skipif(not (DATA / "challenge").exists(), reason="development data are absent")
-def test_minimal_pairs(classifier: RoleClassifier) -> None:
-    from extractor.zones import find_zones, split_sentences
+# --- Minimal pairs and named examples ---------------------------------------------------------
 
-    lines = (DATA / "challenge" / "roles_flip.jsonl").read_text("utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    batch = [
+
+def read_ads(path: Path) -> tuple[list[dict[str, str]], list[RoleInput]]:
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    ads = [
         RoleInput(
             r["title"], r["text"], split_sentences(r["text"], find_zones(r["text"], r["title"]))
         )
         for r in rows
     ]
-    found = [assessment.label for assessment, _ in classifier.assess_batch(batch)]
-    right = sum(label == row["label"] for label, row in zip(found, rows, strict=True))
-    assert right >= 10
+    return rows, ads
+
+
+def pairs_right(classifier: RoleClassifier, path: Path) -> float:
+    rows, ads = read_ads(path)
+    right: dict[str, bool] = {}
+    for row, (assessment, _) in zip(rows, classifier.assess_batch(ads), strict=True):
+        right[row["pair"]] = right.get(row["pair"], True) and assessment.label == row["label"]
+    return sum(right.values()) / len(right)
+
+
+@pytest.mark.parametrize("name", ["role_pairs.jsonl", "role_pairs_untouched.jsonl"])
+def test_our_minimal_pairs(classifier: RoleClassifier, name: str) -> None:
+    path = ROOT / "tests" / "data" / name
+    rows, _ = read_ads(path)
+    assert len({row["pair"] for row in rows}) == 32
+    assert {bool(row["same_as_pair"]) for row in rows} == {True, False}
+    assert pairs_right(classifier, path) >= 0.80
+
+
+@pytest.mark.skipif(not (DATA / "challenge").exists(), reason="development data are absent")
+def test_published_minimal_pairs(classifier: RoleClassifier) -> None:
+    assert pairs_right(classifier, DATA / "challenge" / "roles_flip.jsonl") >= 0.80
+
+
+EXAMPLES = [
+    ("Machine Learning Engineer", "created",
+     "You train and deploy models that find defects in weld seams.\n"
+     "You monitor them for drift and retrain them.\nYou know PyTorch and MLOps."),
+    ("Data Scientist", "created",
+     "You develop machine learning models that predict churn.\n"
+     "You choose features, evaluate the models and present what you found."),
+    ("AI Ethicist", "created",
+     "You review our AI systems for unfair treatment of groups.\n"
+     "You write model cards and guidelines and advise developers."),
+    ("Data Analyst", "augmented",
+     "You query sales data, build dashboards and explain trends to managers.\n"
+     "You know SQL and spreadsheets."),
+    ("Customer Service Representative", "threatened",
+     "You answer calls about orders by the script.\nYou enter changes of address.\n"
+     "You send standard replies to emails."),
+    ("Production Worker", "threatened",
+     "You assemble the same part on the line.\nYou feed the machine and remove finished pieces.\n"
+     "You pack them into boxes."),
+    ("Warehouse Worker", "threatened",
+     "You pick orders with a scanner.\nYou pack parcels and stack pallets.\n"
+     "You load lorries in the order of the list."),
+    ("Radiologist", "augmented",
+     "You interpret CT and MRI images and decide on the next steps with surgeons.\n"
+     "You teach young doctors."),
+    ("Nurse", "unaffected",
+     "You wash and turn patients, change dressings and give injections.\n"
+     "You comfort their families."),
+    ("Accountant", "augmented",
+     "You prepare the annual accounts and analyse deviations.\n"
+     "You advise managers on tax and investment."),
+    ("Plumber", "unaffected",
+     "You mend burst pipes in old houses.\nYou fit baths and find out why a heater stays cold."),
+    ("Teacher", "augmented",
+     "You plan and give lessons in history.\nYou mark essays and talk with parents."),
+    ("Literary Translator", "augmented",
+     "You bring novels into English and find a voice for each author.\n"
+     "You discuss passages with writers and editors."),
+    ("Lorry Driver", "threatened",
+     "You drive between two depots on the same route each night.\n"
+     "You load, secure and unload the cargo."),
+    ("Software Engineer", "augmented",
+     "Our bank rebuilds its payment system.\nYou write and review Java code.\n"
+     "You design interfaces and plan releases with the testers."),
+    ("Driver", "threatened",
+     "About us\nWe are an AI company that trains large language models.\n\nTasks\n"
+     "- Drive the van on the set round between our offices\n- Load and unload parcels"),
+]  # fmt: skip
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("title", "expected", "text"), EXAMPLES)
+def test_named_examples(engine: SkillExtractor, title: str, expected: str, text: str) -> None:
+    role = engine.extract(text, title=title).role
+    assert role is not None
+    assert role.label == expected
+    assert role.evidence
+    assert any(reason.points_to == expected for reason in role.evidence)
+    assert all(reason.source for reason in role.evidence)
+    for reason in role.evidence:
+        if reason.start is not None:
+            assert text[reason.start : reason.end] == reason.text
+
+
+# --- What would change the label ---------------------------------------------------------------
+
+
+def test_the_smallest_change_flips_the_label(classifier: RoleClassifier) -> None:
+    routine = ("Key in orders from paper forms", "File letters")
+    advice = "Negotiate contracts with key clients"
+    posting = ad("Assistant", *routine, advice)
+    assessment, _ = classifier.assess_batch([posting])[0]
+    assert assessment.label == "threatened"
+    assert assessment.flips_to not in (None, "threatened")
+    removed = [assessment.evidence[i] for i in assessment.flips_without]
+    assert removed
+    left = [part for part in (*routine, advice) if part not in {r.text for r in removed}]
+    title = None if any(r.kind == "title" for r in removed) else "Assistant"
+    if left and title:
+        assert label(classifier, ad(title, *left)) == assessment.flips_to
+
+
+def test_a_plain_case_is_not_flipped_by_one_duty(classifier: RoleClassifier) -> None:
+    duties = (*OFFICE, "Sort the post", "Copy figures into a table", "Update the address list")
+    assessment, _ = classifier.assess_batch([ad("Data Entry Clerk", *duties)])[0]
+    assert len(assessment.flips_without) != 1

@@ -1,10 +1,10 @@
 """Trains the role classifier: `python -m training.roles --data ../shared/data`.
 
-Three small heads on sentence embeddings (kind of duty, duty or not, class of a title) and the
-few weights that combine them into a decision. Labels of occupations and of short duties are ours
-(`extractor/data/occupation_classes.csv`, `training/duty_phrases.toml`), those of tasks are
-published ones. The run is seeded: it writes the same weights again, up to the rounding of the
-machine, and the model card.
+Four small heads on sentence embeddings (kind of duty, duty or not, class of a title, building ML
+or not) and the few weights that combine them into a decision. Labels of occupations and of short
+duties are ours (`extractor/data/occupation_classes.csv`, `training/duty_phrases.toml`), those of
+tasks are published ones. The run is seeded: it writes the same weights again, up to the rounding of
+the machine, and the model card.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 import tomllib
+import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -22,16 +23,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score, f1_score
-from sklearn.model_selection import GroupKFold, RepeatedStratifiedKFold
+from sklearn.model_selection import GroupKFold, KFold, RepeatedStratifiedKFold
 
-from extractor.ai_skills import AIVocabulary
+from extractor.ai_skills import AIVocabulary, may_count
 from extractor.encoders import CachedEncoder, load_encoder
 from extractor.interfaces import Encoder, Vectors
 from extractor.records import ROLE_CLASSES
-from extractor.role_model import FEATURES, TASK_KINDS, TITLE_CLASSES, Head, RoleModel
+from extractor.role_model import (
+    FEATURES,
+    PRIOR,
+    TASK_KINDS,
+    TITLE_CLASSES,
+    Head,
+    LabelledFeatures,
+    RoleModel,
+    fit_steps,
+)
 from extractor.roles import (
     RoleClassifier,
     RoleFeatures,
@@ -39,17 +48,23 @@ from extractor.roles import (
     clean_title,
     occupation_classes,
 )
+from extractor.tasks import Clause
 from extractor.zones import find_zones, split_sentences
 
 SEED = 20240501
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 HERE = Path(__file__).parent
 MODEL = HERE.parent / "extractor" / "models" / "roles"
+PAIRS = HERE.parent / "tests" / "data" / "role_pairs.jsonl"
+"""Minimal pairs of our own: the part that weights may be tuned on."""
 
 PHRASE_WEIGHT = 8.0
 """Weight of one of our phrases against a task of a clear occupation."""
 
 BATCH = 256
+MEMBERS = 3
+"""Heads that are averaged: short clauses are judged less by chance."""
+
 DROPOUT = 0.3
 BALANCE = 0.7
 """How far classes are balanced: 0 leaves their frequencies, 1 makes them equal."""
@@ -217,7 +232,54 @@ def duty_examples(data: Path) -> Examples:
     return _examples(rows)
 
 
-def fit_head(vectors: Vectors, examples: Examples, *, units: int = 128, epochs: int = 20) -> Head:
+def ml_examples(data: Path) -> Examples:
+    """Clauses about building ML, and others.
+
+    Statements and sentences with a word of our lists are positive, also without that word: the
+    head is there for wordings that the lists lack. Unlisted statements count by their published
+    score; sentences are negative in ads without any listed word.
+    """
+    vocabulary = AIVocabulary.load()
+    no, yes = (1.0, 0.0), (0.0, 1.0)
+    rows: list[tuple[str, Sequence[float], float, str]] = []
+
+    def positive(text: str, group: str) -> bool:
+        found = list(vocabulary.find(text, "building", "topic"))
+        if found:
+            rows.append((text, (0.05, 0.95), 1.0, group))
+            for mention in reversed(found):
+                text = text[: mention.start] + text[mention.end :]
+            rows.append((" ".join(text.split()), (0.4, 0.6), 0.4, group))
+        return bool(found)
+
+    for i, row in enumerate(read(data / "ai-statements" / "ai_statements.jsonl")):
+        if i % 3:  # a third is enough
+            continue
+        listed = row["score_v2"] >= 0.45 and positive(row["text"], row["id"])
+        if not listed and row["strict"] > 0:
+            rows.append((row["text"], (0.4, 0.6), 0.5, row["id"]))
+        elif not listed and row["score_v2"] < 0.35:
+            rows.append((row["text"], no, 1.0, row["id"]))
+    ads: dict[str, list[str]] = defaultdict(list)
+    for text, group in zip(*duty_examples(data)[::3], strict=True):
+        ads[group].append(text)
+    for group, texts in ads.items():
+        if group == "phrase":
+            rows += [(text, no, 4.0, group) for text in texts]
+            continue
+        clauses = [Clause(0, len(text), text, "duties") for text in texts]
+        found = [may_count(c) and positive(c.text, group) for c in clauses]
+        if not any(found):
+            rows += [(text, no, 1.0, group) for text in texts]
+    phrases = tomllib.loads((HERE / "duty_phrases.toml").read_text("utf-8"))
+    rows += [(text, yes, PHRASE_WEIGHT, text) for text in phrases["ml_work"]]
+    rows += [(text, no, PHRASE_WEIGHT, text) for text in phrases["no_ml_work"]]
+    return _examples(rows)
+
+
+def fit_head(
+    vectors: Vectors, examples: Examples, *, units: int = 128, epochs: int = 20, seed: int = SEED
+) -> Head:
     """Fit a head on soft labels, all classes weighing alike.
 
     Args:
@@ -225,8 +287,9 @@ def fit_head(vectors: Vectors, examples: Examples, *, units: int = 128, epochs: 
         examples: Labels and weights.
         units: Units of the hidden layer.
         epochs: Passes over the texts.
+        seed: Of the first weights and the order of the texts.
     """
-    torch.manual_seed(SEED)
+    torch.manual_seed(seed)
     x = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
     mass = (examples.weights[:, None] * examples.targets).sum(axis=0)
     balanced = examples.targets * (mass.mean() / np.maximum(mass, 1e-9)) ** BALANCE
@@ -252,71 +315,33 @@ def fit_head(vectors: Vectors, examples: Examples, *, units: int = 128, epochs: 
     return Head(*parameters)
 
 
-# Weights that the definition suggests; those learned are drawn towards them, and none may turn
-# its sign: more routine work never makes a role look less threatened.
-PRIOR: dict[str, dict[str, float]] = {
-    "created": {
-        "ml_title": 4.0, "data_title": 2.0, "ml_duties": 1.5, "ml_skills": 1.5,
-        "ml_density": 1.5, "bias": -6.0,
-    },
-    "threatened": {"title_threatened": 0.8, "routine_duties": 1.5, "bias": 0.0},
-    "augmented": {
-        "title_augmented": 0.8, "knowledge_duties": 1.0, "uses_ml_tools": 1.5, "bias": 0.0,
-    },
-    "nearest": {"title_nearest": 1.0, "routine_duties": 1.0, "bias": 0.0},
-}  # fmt: skip
-
-
-def fit_step(step: str, features: Sequence[RoleFeatures], yes: Sequence[bool]) -> dict[str, float]:
-    """Logistic regression with non-negative weights and a Gaussian prior around `PRIOR`."""
-    names = (*FEATURES[step], "bias")
-    centre = np.array([PRIOR[step][name] for name in names])
-    x = np.array([[*(f.values[name] for name in FEATURES[step]), 1.0] for f in features])
-    sign = np.where(np.array(yes), 1.0, -1.0)
-    # Loose for the bias, half its size for a weight.
-    precision = np.array([*(4.0 / centre[:-1] ** 2), 0.25])
-
-    def loss(weights: Floats) -> tuple[float, Floats]:
-        margin = sign * (x @ weights)
-        value = np.logaddexp(0.0, -margin).sum() + 0.5 * (precision * (weights - centre) ** 2).sum()
-        slope = -sign / (1.0 + np.exp(np.clip(margin, -30, 30)))
-        return float(value), slope @ x + precision * (weights - centre)
-
-    bounds = [(0.0, None)] * (len(names) - 1) + [(None, None)]
-    result = minimize(loss, centre, jac=True, method="L-BFGS-B", bounds=bounds)
-    return {name: round(float(value), 4) for name, value in zip(names, result.x, strict=True)}
-
-
-def fit_steps(features: Sequence[RoleFeatures], rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Weights of all steps; each learns from the rows that reach it."""
-
-    def fit(step: str, reached: Sequence[bool], yes: Sequence[bool]) -> dict[str, float]:
-        kept = [i for i, ok in enumerate(reached) if ok]
-        return fit_step(step, [features[i] for i in kept], [yes[i] for i in kept])
-
-    labels = [row["label"] for row in rows]
-    return {
-        "created": fit("created", [True] * len(rows), [c == "created" for c in labels]),
-        "threatened": fit(
-            "threatened", [c != "created" for c in labels], [c == "threatened" for c in labels]
-        ),
-        "augmented": fit(
-            "augmented",
-            [c in ("augmented", "unaffected") for c in labels],
-            [c == "augmented" for c in labels],
-        ),
-        "nearest": fit(
-            "nearest",
-            [c == "unaffected" for c in labels],
-            [row["nearest"] == "threatened" for row in rows],
-        ),
-    }
+def labelled(
+    features: Sequence[RoleFeatures], rows: Sequence[Row], *, nearest: bool = True
+) -> list[LabelledFeatures]:
+    """Labelled ads as the weights of the decision are fitted to them."""
+    return [
+        LabelledFeatures(f.values, row["label"], row.get("nearest") if nearest else None)
+        for f, row in zip(features, rows, strict=True)
+    ]
 
 
 def role_input(row: Row) -> RoleInput:
     """An ad of a labelled file as the classifier reads it: no skills, no occupations."""
     zones = find_zones(row["text"], row["title"])
     return RoleInput(row["title"], row["text"], split_sentences(row["text"], zones))
+
+
+def fit_ensemble(vectors: Vectors, examples: Examples, *, units: int = 128) -> Head:
+    """Fit `MEMBERS` heads from different seeds and average their logits, as one wider head."""
+    heads = [
+        fit_head(vectors, examples, units=units, seed=SEED + member) for member in range(MEMBERS)
+    ]
+    return Head(
+        np.concatenate([head.hidden_weights for head in heads]),
+        np.concatenate([head.hidden_bias for head in heads]),
+        np.concatenate([head.weights for head in heads], axis=1) / MEMBERS,
+        np.sum([head.bias for head in heads], axis=0) / MEMBERS,
+    )
 
 
 def out_of_fold(vectors: Vectors, examples: Examples, *, folds: int = 5) -> Floats:
@@ -386,6 +411,75 @@ def _office_against_aioe(occupation: dict[str, Floats], published: dict[str, Row
     return _rank([a for a, _ in pairs], [b for _, b in pairs])
 
 
+def isco_of_onet(data: Path) -> dict[str, set[str]]:
+    """ISCO-08 unit groups of each O*NET occupation, through ESCO."""
+    with zipfile.ZipFile(data / "esco-1.1.1" / "classification_en.zip") as archive:
+        name = next(n for n in archive.namelist() if n.endswith("occupations_en.csv"))
+        lines = archive.read(name).decode("utf-8").splitlines(keepends=True)
+    groups = {row["conceptUri"]: row["iscoGroup"] for row in csv.DictReader(lines)}
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in read(data / "crosswalk-onet-esco" / "onet_esco.jsonl"):
+        if row["uri"] in groups:
+            found[row["onet_soc"]].add(groups[row["uri"]])
+    return found
+
+
+ILO_CLASSES = {
+    "2025": {
+        "Not Exposed": 0, "Minimal Exposure": 0, "Exposed: Gradient 1": 1,
+        "Exposed: Gradient 2": 1, "Exposed: Gradient 3": 2, "Exposed: Gradient 4": 2,
+    },
+    "2023": {"Not affected": 0, "Augmentation Potential": 1, "Automation Potential": 2},
+}  # fmt: skip
+"""Three classes of occupations: hardly exposed, in part, for the greater part. The "big unknown"
+of 2023 is none."""
+
+
+def ilo_agreement(
+    data: Path, examples: Examples, vectors: Vectors, encoder: Encoder
+) -> dict[str, float]:
+    """Agreement with the classes of ILO on ISCO-08 groups that the task head has not seen.
+
+    In each of five folds of the groups, their ILO tasks and the O*NET tasks of every occupation
+    that maps to one of them are left out. Kinds of the tasks of a group, averaged, are turned
+    into a class by a logistic model fitted on the other folds.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    tasks: dict[str, list[str]] = defaultdict(list)
+    for row in read(data / "ai-exposure" / "ilo_tasks.jsonl"):
+        if isinstance(row["task"], str):
+            tasks[row["isco"]].append(row["task"].rstrip(";."))
+    published = {row["isco"]: row for row in read(data / "ai-exposure" / "isco08.jsonl")}
+    groups = sorted(code for code in tasks if code in published)
+    encoded = {code: encoder.encode(tasks[code]) for code in groups}
+    of_onet = isco_of_onet(data)
+    known = [of_onet.get(group, {group.removeprefix("isco-")}) for group in examples.groups]
+    folds = list(KFold(5, shuffle=True, random_state=SEED).split(groups))
+    kinds = np.zeros((len(groups), len(TASK_KINDS)))
+    for _, test in folds:
+        held = {groups[i] for i in test}
+        train = np.array([not codes & held for codes in known])
+        part = Examples([], examples.targets[train], examples.weights[train], [])
+        head = fit_head(vectors[train], part)
+        for i in test:
+            kinds[i] = head.probabilities(encoded[groups[i]]).mean(axis=0)
+    metrics = {}
+    for year, classes in ILO_CLASSES.items():
+        names = [published[code][f"ilo_potential_{year}"] for code in groups]
+        expected = np.array([classes.get(name, -1) for name in names])
+        predicted = np.full(len(groups), -1)
+        for train_rows, test in folds:
+            kept = [i for i in train_rows if expected[i] >= 0]
+            model = LogisticRegression(C=100, max_iter=1000)
+            predicted[test] = model.fit(kinds[kept], expected[kept]).predict(kinds[test])
+        scored = expected >= 0
+        metrics[f"three classes of ILO {year}, kappa over held-out groups"] = float(
+            cohen_kappa_score(expected[scored], predicted[scored])
+        )
+    return metrics
+
+
 def calibration_error(probabilities: Floats, right: NDArray[np.bool_], bins: int = 10) -> float:
     """Expected calibration error of the most probable class, equal-width bins."""
     confidence = probabilities.max(axis=1)
@@ -400,18 +494,29 @@ def calibration_error(probabilities: Floats, right: NDArray[np.bool_], bins: int
 
 
 def cross_validate(
-    classifier: RoleClassifier, features: Sequence[RoleFeatures], rows: Sequence[Row]
+    classifier: RoleClassifier,
+    features: Sequence[RoleFeatures],
+    rows: Sequence[Row],
+    more: Sequence[LabelledFeatures] = (),
 ) -> dict[str, float]:
-    """Repeated stratified cross-validation of the weights of the decision, 5 folds ten times."""
+    """Repeated stratified cross-validation of the weights of the decision, 5 folds ten times.
+
+    Args:
+        classifier: The classifier; its weights are replaced.
+        features: Features of the ads.
+        rows: The ads.
+        more: Other ads that the weights are fitted on in every fold.
+    """
     truth = np.array([row["label"] for row in rows])
     nearest = np.array([row["nearest"] for row in rows])
     names = np.array(ROLE_CLASSES)
+    ads = labelled(features, rows)
     splits = RepeatedStratifiedKFold(n_splits=5, n_repeats=10, random_state=SEED)
     gold: list[int] = []
     probabilities: list[list[float]] = []
     near: list[bool] = []
     for train, test in splits.split(np.zeros(len(rows)), truth):
-        steps = fit_steps([features[i] for i in train], [rows[i] for i in train])
+        steps = fit_steps([*(ads[i] for i in train), *more])
         fitted = RoleClassifier(
             classifier.encoder, replace(classifier.model, steps=steps), classifier.vocabulary
         )
@@ -433,7 +538,7 @@ def cross_validate(
     }
 
 
-VARIANTS = "five"
+VARIANTS = "about thirty"
 """How many forms of the model were compared on the development ads before this one was kept."""
 
 
@@ -442,6 +547,7 @@ def _card(
     metrics: dict[str, dict[str, float]],
     examples: dict[str, Examples],
     rows: int,
+    pairs: int,
 ) -> str:
     """The model card."""
     figures = "\n".join(
@@ -459,6 +565,8 @@ def _card(
         task_texts=len(examples["task"].texts),
         duty_texts=len(examples["duty"].texts),
         title_texts=len(examples["title"].texts),
+        ml_texts=len(examples["ml"].texts),
+        pairs=pairs,
         steps=", ".join(f"`{step}`" for step in FEATURES),
         rows=rows,
         folds="5-fold stratified cross-validation, repeated ten times",
@@ -474,15 +582,17 @@ def train(data: Path, encoder: Encoder, out: Path) -> None:
         "task": task_examples(data),
         "duty": duty_examples(data),
         "title": title_examples(data),
+        "ml": ml_examples(data),
     }
     heads, metrics = {}, {}
     for name, part in examples.items():
         print(f"{name}: {len(part.texts):,} texts")
         vectors = encoder.encode(part.texts)
-        heads[name] = fit_head(vectors, part)
+        heads[name] = fit_ensemble(vectors, part, units=32 if name == "ml" else 128)
         predicted = out_of_fold(vectors, part)
         if name == "task":
             metrics[name] = task_metrics(data, part, predicted)
+            metrics["occupation"] = ilo_agreement(data, part, vectors, encoder)
         else:
             hits = predicted.argmax(axis=1) == part.targets.argmax(axis=1)
             metrics[name] = {"accuracy": float(np.average(hits, weights=part.weights))}
@@ -490,16 +600,25 @@ def train(data: Path, encoder: Encoder, out: Path) -> None:
     classifier = RoleClassifier(encoder, model, AIVocabulary.load())
     rows = list(read(data / "roles" / "dev.jsonl"))
     features = classifier.features([role_input(row) for row in rows])
-    metrics["decision"] = cross_validate(classifier, features, rows)
+    pairs = list(read(PAIRS))
+
+    def of_pairs(classifier: RoleClassifier) -> list[LabelledFeatures]:
+        found = classifier.features([role_input(row) for row in pairs])
+        return labelled(found, pairs, nearest=False)  # they test the label alone
+
+    more = of_pairs(classifier)
+    metrics["decision"] = cross_validate(classifier, features, rows, more)
     bare = title_examples(data, common=False)
-    bare_model = replace(model, title=fit_head(encoder.encode(bare.texts), bare))
+    bare_model = replace(model, title=fit_ensemble(encoder.encode(bare.texts), bare))
     bare_classifier = RoleClassifier(encoder, bare_model, classifier.vocabulary)
     bare_features = bare_classifier.features([role_input(row) for row in rows])
-    scores = cross_validate(bare_classifier, bare_features, rows)
+    scores = cross_validate(bare_classifier, bare_features, rows, of_pairs(bare_classifier))
     metrics["decision without common titles"] = {"macro F1": scores["macro F1"]}
-    model = replace(model, steps=fit_steps(features, rows))
+    model = replace(model, steps=fit_steps([*labelled(features, rows), *more]))
     model.save(out)
-    (out / "README.md").write_text(_card(model, metrics, examples, len(rows)), encoding="utf-8")
+    (out / "README.md").write_text(
+        _card(model, metrics, examples, len(rows), len(pairs)), encoding="utf-8"
+    )
     for part_name, values in metrics.items():
         for metric, value in values.items():
             print(f"{part_name:10s} {metric:65s} {value:6.3f}")

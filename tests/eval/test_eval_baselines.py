@@ -2,7 +2,15 @@
 
 import pytest
 
-from eval.baselines import BM25, ExactLabels, role_by_majority, role_by_title, roles_by_tfidf
+from eval.baselines import (
+    BM25,
+    ExactLabels,
+    role_by_majority,
+    role_by_occupation,
+    role_by_skills,
+    role_by_title,
+    roles_by_tfidf,
+)
 from eval.errors import EvaluationError
 from taxonomies.records import Concept
 
@@ -74,3 +82,21 @@ def test_tfidf_predicts_rows_that_it_has_not_seen():
 def test_tfidf_is_left_out_where_there_is_too_little():
     assert roles_by_tfidf(["a"] * 49, ["x", "y"] * 24 + ["x"], range(49)) is None
     assert roles_by_tfidf(["a"] * 60, ["x"] * 56 + ["y"] * 4, range(60)) is None
+
+
+@pytest.mark.parametrize(
+    ("codes", "label", "nearest"),
+    [
+        (["", "43-9021.00"], "threatened", "threatened"),
+        (["2221.1"], "unaffected", "augmented"),
+        (["", "no such code"], "augmented", "augmented"),
+    ],
+)
+def test_role_by_occupation_takes_the_first_known_code(codes, label, nearest):
+    assert role_by_occupation(codes)[:2] == (label, nearest)
+
+
+def test_role_by_skills_needs_two_clauses_about_building_ml():
+    one = "Tasks\n- Train machine learning models\n- Plan releases"
+    assert role_by_skills("Engineer", one).label == "augmented"
+    assert role_by_skills("Engineer", one + "\n- Deploy PyTorch models").label == "created"

@@ -122,7 +122,7 @@ def test_occupations(report, rows_file):
     result = report("occupations", path)
     assert result["n"] == 2
     assert values(result["metrics"]) == pytest.approx(
-        {"accuracy@1": 0.5, "recall@5": 1.0, "recall@10": 1.0, "mrr": (1 + 1 / 3) / 2}
+        {"accuracy@1": 0.5, "recall@5": 1.0, "recall@10": 1.0, "mrr": (1 + 1 / 3) / 2, "ece": 0}
     )
     assert values(result["baseline"])["recall@10"] == 0.5
 
@@ -198,7 +198,7 @@ def test_roles(report, rows_file):
     assert found["ece"] == pytest.approx((abs(2.8 - 3) + 0.1) / 5)
     assert "pairs_right" not in found
     assert result["confusion"]["unaffected"]["abstained"] == 1
-    assert list(result["baselines"]) == ["title keywords", "majority"]
+    assert list(result["baselines"]) == ["title keywords", "occupation", "AI skills", "majority"]
     assert result["baselines"]["title keywords"] == result["baseline"]
     assert values(result["baseline"])["f1/augmented"] == pytest.approx(2 / 6)
     assert values(result["baselines"]["majority"])["accuracy"] == 2 / 5
@@ -348,3 +348,11 @@ def test_the_real_engine_scores_well_on_its_own_labels(rows_file, tmp_path):
     found = values(json.loads((tmp_path / "out.json").read_text())["metrics"])
     assert found["recall@50"] == 1
     assert found["mrr"] > 0.9
+
+
+def test_cross_fit_reaches_the_task(invoke, rows_file):
+    result = invoke("roles", rows_file(role("created", "created")), "--cross-fit")
+    assert result.exit_code == 2
+    assert "--cross-fit needs at least 50 documents" in result.output
+    other = invoke("speed", rows_file({"text": "a"}, {"text": "b"}), "--cross-fit")
+    assert "--cross-fit belongs to roles" in other.output

@@ -1,7 +1,5 @@
 import json
 import multiprocessing
-import subprocess
-import sys
 
 import pytest
 
@@ -174,11 +172,3 @@ def test_a_name_that_is_not_built_in_needs_a_source(source):
     with pytest.raises(TaxonomyError, match=r"not built in \(those are default, esco, onet\)"):
         install("kites")
     assert taxonomies.available() == ("default", "esco", "onet")
-
-
-def test_public_names_and_light_import():
-    assert sorted(taxonomies.__all__) == sorted(set(taxonomies.__all__))
-    assert all(hasattr(taxonomies, name) for name in taxonomies.__all__)
-    heavy = "import sys, taxonomies; print({'torch', 'faiss', 'spacy', 'rdflib'} & {*sys.modules})"
-    done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"

@@ -2,15 +2,8 @@ import pytest
 
 from taxonomies import Concept, Relation, TaxonomyFormatError
 from taxonomies.build import build_taxonomy
-from taxonomies.delimit import (
-    alone,
-    base_name,
-    split_joined,
-    split_occupation,
-    strip_known,
-    tile,
-)
-from taxonomies.text import clean_labels, clean_text
+from taxonomies.delimit import alone, split_joined, split_occupation, strip_known, tile
+from taxonomies.text import base_name, clean_labels, clean_text
 
 
 def concept(key="a", label="planning", **fields):
