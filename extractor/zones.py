@@ -38,13 +38,15 @@ _TAG = re.compile(
     r"(?:\s+[\w:-]+\s*=[^<>]*)?\s*/?>|<!DOCTYPE[^<>]*>|<!\[CDATA\[|\]\]>|<!--|-->",
     re.IGNORECASE,
 )
+FILLER = "\u2003"
+"""Stands where markup was: a blank, but not one of those that the author put between columns."""
 _ENTITY = re.compile(r"&(?:#\d{1,6}|#[xX][0-9a-fA-F]{1,5}|[A-Za-z]{2,8}\d{0,2});")
 _INVISIBLE = str.maketrans(
     {
         **{chr(c): " " for c in range(0xA0) if not chr(c).isprintable()},
         **dict.fromkeys("\u00a0\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\ufffc\ufffd", " "),
         **dict.fromkeys("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u180e", " "),
-        **dict.fromkeys("\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009", " "),
+        **dict.fromkeys("\u2000\u2001\u2002\u2004\u2005\u2006\u2007\u2008\u2009", " "),
         **dict.fromkeys("\u200a\u202f\u205f\u3000", " "),
         **dict.fromkeys("\n\v\f\x85\u2028\u2029", "\n"),
     }
@@ -95,14 +97,14 @@ def _mask_tags(text: str) -> str:
                 end = found
         parts.append(text[position:start])
         # Line breaks inside a tag or a script say nothing about the layout.
-        parts.append(" " * (end - start - 1) + ("\n" if match["block"] else " "))
+        parts.append(FILLER * (end - start - 1) + ("\n" if match["block"] else FILLER))
         position = end
     return "".join([*parts, text[position:]])
 
 
 def _mask_entity(match: re.Match[str]) -> str:
     character = html.unescape(match[0])
-    return character.ljust(len(match[0])) if len(character) == 1 else match[0]
+    return character.ljust(len(match[0]), FILLER) if len(character) == 1 else match[0]
 
 
 # --- Words and phrases ----------------------------------------------------------------------
@@ -328,7 +330,7 @@ _SPLIT = re.compile(
     r"[.!?…]+[\"'”’)\]]*(?=\s|$|[A-Z(•·*\-])"
     r"|;(?=\s)"
     r"|[•▪●◦■□►▶▸➢➤✓✔✅☑※◆\u2023\u2043\u25aa-\u25ff\u2700-\u27bf\uf000-\uf8ff\U0001f300-\U0001faff]"
-    r"|(?<=\s)[·*](?=\s)|(?<=\s)-(?=\s[A-Z])|(?<!\s)\s{3,}+(?=[A-Z])"
+    r"|(?<=\s)[·*](?=\s)|(?<=\s)-(?=\s[A-Z])|(?<!\s)[^\S\u2003]{3,}+(?=[A-Z])"
 )
 _MAY_END = re.compile(
     r"(?:[A-Za-z]|(?:[A-Za-z]{1,3}\.)+[A-Za-z]{1,3}|[Ii]nc|[Ll]td|[Cc]o|[Cc]orp|etc|[Bb]ros|[Uu]niv)$"

@@ -16,6 +16,8 @@ from extractor.encoders import CachedEncoder, HashingEncoder
 from extractor.index import build_index, load_index
 from extractor.phrases import _noun_chunks
 from extractor.pipeline import LONGEST_STRETCH, make_doc
+from extractor.records import BOILERPLATE_ZONES
+from extractor.zones import find_zones, split_sentences
 from taxonomies import TaxonomyError, TaxonomyFormatError, read_taxonomy
 
 MINI = {"taxonomy": "mini", "encoder": "hashing"}
@@ -256,3 +258,33 @@ def test_standard_output_on_a_full_disk_gives_a_message():
         )
     assert "Traceback" not in done.stderr
     assert "No space left" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "We need Power&nbsp;BI experience.",
+        "We need <b>Power</b> BI experience.",
+        "We need <b>Power</b>&nbsp;<i>BI</i> experience.",
+    ],
+)
+def test_markup_inside_a_name_does_not_break_it(mini_engine, text):
+    result = mini_engine.extract(text)
+    assert "Power BI" in {skill.label for skill in result.skills}
+    assert "electrical power equipment" not in {skill.label for skill in result.skills}
+    for match in (match for skill in result.skills for match in skill.matches):
+        assert text[match.start : match.end] == match.text
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "If you need assistance or an accommodation due to a disability, you may contact us.",
+        "Background check and drug test are required before hire.",
+        "Offers depend on a background check and a drug screen.",
+    ],
+)
+def test_employers_formulas_are_no_requirements(sentence):
+    text = f"Requirements\n- Forklift licence\n{sentence}\n"
+    zones = {s.text: s.zone for s in split_sentences(text, find_zones(text, None))}
+    assert zones[sentence] in BOILERPLATE_ZONES

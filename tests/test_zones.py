@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from extractor.records import BOILERPLATE_ZONES, ZONE_LABELS
 from extractor.zones import (
+    FILLER,
     MAX_SENTENCE,
     PhraseTable,
     find_zones,
@@ -255,9 +256,9 @@ def test_text_that_only_looks_like_html_stays(text: str) -> None:
 
 
 def test_mask_replaces_one_for_one() -> None:
-    assert mask_markup("a\0b\u00adc\u200bd\u00a0e&nbsp;f") == "a b c d e      f"
-    assert mask_markup("R&amp;D") == "R&    D"
-    assert mask_markup("a<br/>b<i>c</i>") == "a    \nb   c    "
+    assert mask_markup("a\0b\u00adc\u200bd\u00a0e&nbsp;f") == f"a b c d e {FILLER * 5}f"
+    assert mask_markup("R&amp;D") == f"R&{FILLER * 4}D"
+    assert mask_markup("a<br/>b<i>c</i>") == f"a{FILLER * 4}\nb{FILLER * 3}c{FILLER * 4}"
     assert mask_markup("a\r\nb\rc\u2028d") == "a \nb\nc\nd"
 
 
