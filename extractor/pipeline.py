@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from importlib.metadata import version
 from itertools import groupby, pairwise
 
@@ -140,7 +141,7 @@ class SkillExtractor:
         """The taxonomy that ids refer to."""
         return self.resources.taxonomy
 
-    @property
+    @cached_property
     def provenance(self) -> Provenance:
         """What results depend on."""
         roles: Roles = self.nlp.get_pipe("jobshift_roles")  # type: ignore[assignment]
