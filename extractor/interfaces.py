@@ -33,3 +33,23 @@ class Encoder(Protocol):
             An array of shape (len(texts), dimension), float32, rows of Euclidean length 1.
         """
         ...
+
+
+@runtime_checkable
+class ContextEncoder(Encoder, Protocol):
+    """An encoder that also sees the parts of a text in their context."""
+
+    def encode_parts(
+        self, texts: Sequence[str], parts: Sequence[Sequence[tuple[int, int]]]
+    ) -> tuple[Vectors, list[Vectors]]:
+        """Encode texts, and parts of them by the same reading.
+
+        Args:
+            texts: Any number of texts.
+            parts: For each text the offsets (start, end) of its parts.
+
+        Returns:
+            Vectors of the texts as `encode` gives them, and for each text those of its parts,
+            float32, of shape (number of parts, dimension) and length 1.
+        """
+        ...

@@ -1,0 +1,48 @@
+"""Small trained weights on disk: matrices in 8 bits, the rest in 16, as safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from extractor.errors import ArtefactError
+
+SMALL = 4096
+"""Matrices of fewer numbers gain nothing by 8 bits."""
+
+_SCALE = ":scale"
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors; a matrix is rounded to 127 steps either way of its row's largest number."""
+    packed: dict[str, Tensor] = {}
+    for name, values in tensors.items():
+        if values.dim() == 2 and values.numel() > SMALL:
+            scale = values.abs().amax(dim=1, keepdim=True).clamp(min=1e-8) / 127
+            packed[name] = (values / scale).round().to(torch.int8)
+            packed[name + _SCALE] = scale.float()
+        else:
+            packed[name] = values.to(torch.float16)
+    path.write_bytes(save(packed))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read what `write_weights` wrote, as float32.
+
+    Raises:
+        ArtefactError: The file is missing or damaged.
+    """
+    try:
+        packed = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ArtefactError(f"{path} cannot be read: {error}; reinstall jobshift") from error
+    return {
+        name: values.float() * packed[name + _SCALE] if name + _SCALE in packed else values.float()
+        for name, values in packed.items()
+        if not name.endswith(_SCALE)
+    }

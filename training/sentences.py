@@ -1,0 +1,109 @@
+"""Sentences that the linker's encoder learns from: real ones, with the names and phrases in them.
+
+    python -m training.sentences --data ../shared/data --out sentences.jsonl
+
+Reads job ads and the training sentences of SkillSpan, keeps those that may ask for a skill, and
+writes one JSON line a sentence: its text, its candidate phrases and the names of concepts that
+stand in it (distant supervision: nobody looked at these). A clear name is one of two words or
+more, or one that the matcher is sure of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from spacy.tokens import Doc, Span
+
+from extractor.components import SkillLinker
+from extractor.phrases import candidate_phrases
+from extractor.pipeline import PARSER, SkillExtractor, make_doc, parse_sentences
+from extractor.zones import mask_markup
+
+WORDS = range(4, 61)
+"""Lengths of sentences that are kept: shorter ones are headings, longer ones are run together."""
+
+CLEAR_FIT = 0.7
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def sentence_row(span: Span, spans: list[tuple[int, int]]) -> dict[str, Any]:
+    """What the trainer needs of a sentence.
+
+    Args:
+        span: The sentence in a parsed document with mentions.
+        spans: Further parts of it that name a skill, as offsets in the document.
+
+    Returns:
+        `text`; `phrases` as offset pairs; `names` as [start, end, concept ids]. Offsets are those
+        of the sentence.
+    """
+    shift, end = span.start_char, span.end_char
+    attrs = span.doc.spans["mentions"].attrs
+    names = [
+        (left - shift, right - shift, [i for i, fit in concepts if fit >= CLEAR_FIT])
+        for left, right, concepts in zip(
+            attrs["start"], attrs["end"], attrs["concepts"], strict=True
+        )
+        if shift <= left and right <= end
+    ]
+    phrases = {(p.start - shift, p.end - shift) for p in candidate_phrases(span)}
+    phrases |= {(left - shift, right - shift) for left, right in spans}
+    return {
+        "text": span.text,
+        "phrases": sorted(phrases),
+        "names": [name for name in names if name[2]],
+    }
+
+
+def ad_sentences(engine: SkillExtractor, ads: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Sentences of ads outside of title and boilerplate."""
+    linker: SkillLinker = engine.nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
+    with engine.nlp.select_pipes(enable=["jobshift_zones", *PARSER, "jobshift_mentions"]):
+        docs = (make_doc(engine.nlp, mask_markup(ad["text"])) for ad in ads)
+        for doc in engine.nlp.pipe(docs, batch_size=8):
+            for sentence, _ in linker.queries(doc):
+                span = doc.char_span(sentence.start, sentence.end, alignment_mode="expand")
+                if span is not None and len(span.text.split()) in WORDS:
+                    yield sentence_row(span, [])
+
+
+def span_sentences(engine: SkillExtractor, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Sentences in which experts marked skills."""
+    docs: Iterator[Doc] = parse_sentences(engine.nlp, (row["text"] for row in rows))
+    for row, doc in zip(rows, docs, strict=True):
+        yield sentence_row(doc[:], [(span["start"], span["end"]) for span in row["spans"]])
+
+
+def main() -> None:
+    """Read, parse, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the labelled sets")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--ads", type=int, default=2600, help="how many ads are read at most")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+
+    engine = SkillExtractor.load("default")
+    ads = _read(options.data / "ads/ads.jsonl")
+    random.Random(options.seed).shuffle(ads)  # noqa: S311 - a sample, not a secret
+    spans = [row for row in _read(options.data / "skillspan/train.jsonl") if row["spans"]]
+    seen: set[str] = set()
+    with options.out.open("w", encoding="utf-8") as file:
+        for row in chain(span_sentences(engine, spans), ad_sentences(engine, ads[: options.ads])):
+            if row["text"] not in seen and (row["phrases"] or row["names"]):
+                seen.add(row["text"])
+                file.write(json.dumps(row) + "\n")
+    print(f"{len(seen):,} sentences in {options.out}")
+
+
+if __name__ == "__main__":
+    main()
