@@ -13,7 +13,7 @@ from importlib import resources
 from typing import Literal, NamedTuple
 
 from extractor.errors import ArtefactError
-from extractor.records import BOILERPLATE_ZONES, SkillMatch
+from extractor.records import BOILERPLATE_ZONES
 from extractor.tasks import Clause
 
 Group = Literal["topic", "building", "using", "ml_title", "data_science_title", "not_ml_title"]
@@ -138,6 +138,10 @@ class AIVocabulary:
 # --- Which mentions count --------------------------------------------------------------------
 
 
+PREFERRED = 0.4
+"""Weight of what is only preferred."""
+
+
 class MLUse(NamedTuple):
     """A clause that speaks of machine learning as part of the work.
 
@@ -182,7 +186,8 @@ _EMPLOYER = re.compile(
     re.IGNORECASE,
 )
 _NAMED_SUBJECT = re.compile(
-    r"(?:(?:At|The)\s+)?(?:[A-Z][\w&'’.+-]*\s?){1,4},?\s+(?:is|are|was|has|builds?|makes?|develops?|"
+    r"(?:(?:At|The)\s++)?\b[A-Z][\w&'’.+-]*+(?:\s[A-Z][\w&'’.+-]*+){0,3},?\s++"
+    r"(?:is|are|was|has|builds?|makes?|develops?|"
     r"provides?|offers?|uses?|runs?|sells?|trains?|helps?|combines|abstracts|brews|serves|operates|"
     r"delivers|powers|enables|supplies|employs|we)\b"
 )
@@ -194,6 +199,12 @@ _RECRUITING = re.compile(
     r"(?i)\b(?:screen\w*|applications?|applicants?|recruit\w*|hiring process|interviews?|"
     r"your (?:cv|resume|data)|cover letter)\b"
 )
+
+_TEAM = re.compile(
+    r"(?i)\bjoin(?:ing)?\b(?:(?! to | and | on an? mission|[,;:]).){1,100}|\bon an? mission\b.*|"
+    r"\b(?:our|the company['’]s) (?:mission|vision)\b.*"
+)
+"""Whom one joins and what they are after: the employer within a sentence about the person."""
 
 _OFFERED = re.compile(
     r"(?i)\b(?:you (?:can |may |will )?learn|learning (?:budget|opportunit\w+)|academy|"
@@ -233,17 +244,17 @@ def may_count(clause: Clause) -> bool:
 def requirement_weight(clause: Clause) -> float:
     """1, or less where a clause says what is only preferred."""
     preferred = clause.zone == "nice_to_have" or _PREFERRED.search(clause.text)
-    return 0.4 if preferred else 1.0
+    return PREFERRED if preferred else 1.0
 
 
 def find_ml_use(
-    clauses: Sequence[Clause], skills: Sequence[SkillMatch], vocabulary: AIVocabulary
+    clauses: Sequence[Clause], vocabulary: AIVocabulary
 ) -> tuple[list[MLUse], list[MLUse]]:
     """Clauses that are about building ML, and clauses that ask for the use of ML tools.
 
-    Negated mentions, and clauses that `may_count` refuses, count for nothing.
+    Clauses that `may_count` refuses count for nothing. What is only said of the team that one
+    joins counts as little as what is preferred, and is no duty.
     """
-    negated = [(s.start, s.end) for s in skills if s.requirement == "negated"]
     building: list[MLUse] = []
     using: list[MLUse] = []
     for clause in clauses:
@@ -251,7 +262,6 @@ def find_ml_use(
             mention._replace(start=clause.start + mention.start, end=clause.start + mention.end)
             for mention in vocabulary.find(clause.text, "using", "building", "topic")
         )
-        found = tuple(m for m in found if not any(a < m.end and m.start < b for a, b in negated))
         if not found or not may_count(clause):
             continue
         weight = requirement_weight(clause)
@@ -259,7 +269,10 @@ def find_ml_use(
         words = tuple(m for m in found if m.group != "using")
         if words:
             # A requirement that speaks of what "you" do is a duty under a wrong heading.
-            by_person = clause.zone in ("duties", "other") or _DOES.search(clause.text)
+            by_person = clause.zone in ("duties", "other") or bool(_DOES.search(clause.text))
+            of_team = [match.span() for match in _TEAM.finditer(clause.text)]
+            if all(any(a <= word.start - clause.start < b for a, b in of_team) for word in words):
+                by_person, weight = False, min(weight, PREFERRED)
             duty = bool(by_person and _BUILDING_VERB.search(clause.text))
             building.append(MLUse(clause, words, weight, duty))
         if tools:

@@ -22,7 +22,7 @@ that the right occupation is among those looked at. Fitted by likelihood on 900 
 on 900 others the expected calibration error is .02 for the first and .07 for the first five."""
 
 TITLE_NOISE = re.compile(
-    r"\([^)]*\)|\[[^\]]*\]|[-–|,/]\s*(?:remote|hybrid|onsite|full[- ]time|part[- ]time|temp.*)\b.*"
+    r"\([^()]*\)|\[[^][]*\]|[-–|,/]\s*(?:remote|hybrid|onsite|full[- ]time|part[- ]time|temp.*)\b.*"
     r"|\b(?:job|jobs|vacancy|position|urgent|hiring|m/f/d|m/w/d|f/m/x|senior|junior|sr|jr|entry"
     r"[- ]level|mid[- ]level|band \d\w?|grade \d+|i{1,3}|iv)\b\.?",
     re.IGNORECASE,

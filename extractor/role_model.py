@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extractor.errors import ArtefactError
-from extractor.interfaces import Vectors
+from extractor.interfaces import Encoder, Vectors
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the artefact's layout."""
 
 TASK_KINDS = ("cognitive", "physical", "knowledge", "situated")
@@ -23,6 +23,9 @@ teaching, selling, leading), and hands-on work in changing situations."""
 
 TITLE_CLASSES = ("created", "threatened", "augmented", "skilled", "manual")
 """Classes of titles; the last two are `unaffected` with `nearest` augmented and threatened."""
+
+TITLE_KINDS = ("created", "cognitive", "physical", "augmented", "skilled", "manual")
+"""What the title head tells apart: `TITLE_CLASSES` with `threatened` by its channel."""
 
 HEADS = ("task", "duty", "title", "ml")
 
@@ -47,6 +50,9 @@ PRIOR: dict[str, dict[str, float]] = {
     },
     "nearest": {"title_nearest": 1.0, "routine_duties": 1.0, "bias": 0.0},
 }  # fmt: skip
+
+PROBE = "Check incoming invoices against orders and advise customers"
+"""A text whose vector tells whether an encoder is the one that the heads were trained on."""
 
 Floats = NDArray[np.float64]
 Steps = dict[str, dict[str, float]]
@@ -142,10 +148,11 @@ class RoleModel:
         encoder: Name of the encoder that the heads were trained on.
         task: Kinds of duties, `TASK_KINDS`.
         duty: Whether a clause describes the work: (no, yes).
-        title: `TITLE_CLASSES` of titles.
+        title: `TITLE_KINDS` of titles.
         ml: Whether a clause is about building ML: (no, yes).
         steps: For each step of `FEATURES` the weight of each feature and of `bias`.
         version: Version of the weights.
+        probe: Vector of `PROBE` by that encoder, shape (dimension,).
     """
 
     encoder: str
@@ -155,6 +162,13 @@ class RoleModel:
     ml: Head
     steps: Steps
     version: str
+    probe: Floats
+
+    def belongs_to(self, encoder: Encoder) -> bool:
+        """Whether the heads were trained on vectors of this encoder, by name and by vectors."""
+        if (encoder.name, encoder.dimension) != (self.encoder, len(self.probe)):
+            return False
+        return float(encoder.encode([PROBE])[0] @ self.probe) > 0.99
 
     @classmethod
     def load(cls, folder: Path) -> RoleModel:
@@ -183,6 +197,7 @@ class RoleModel:
                 **heads,
                 steps=manifest["steps"],
                 version=manifest["version"],
+                probe=tensors["probe"].astype(np.float64),
             )
         except (OSError, KeyError, json.JSONDecodeError, SafetensorError) as error:
             raise ArtefactError(
@@ -195,7 +210,7 @@ class RoleModel:
         from safetensors.numpy import save
 
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {}
+        tensors = {"probe": self.probe.astype(np.float32)}
         for name in HEADS:
             head: Head = getattr(self, name)
             for part, values in head._asdict().items():
@@ -205,9 +220,9 @@ class RoleModel:
             "schema": SCHEMA,
             "version": self.version,
             "encoder": self.encoder,
-            "dimension": int(self.task.hidden_weights.shape[1]),
+            "dimension": len(self.probe),
             "task_kinds": TASK_KINDS,
-            "title_classes": TITLE_CLASSES,
+            "title_kinds": TITLE_KINDS,
             "steps": self.steps,
         }
         (folder / "model.json").write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")

@@ -41,11 +41,17 @@ from extractor.records import (
     RoleAssessment,
     RoleClass,
     Sentence,
-    SkillMatch,
     TaskMatch,
     TaskScores,
 )
-from extractor.role_model import FEATURES, TASK_KINDS, TITLE_CLASSES, Floats, RoleModel
+from extractor.role_model import (
+    FEATURES,
+    TASK_KINDS,
+    TITLE_CLASSES,
+    TITLE_KINDS,
+    Floats,
+    RoleModel,
+)
 from extractor.tasks import ZONE_WEIGHTS, Clause, find_clauses
 
 MAX_EVIDENCE = 12
@@ -54,6 +60,9 @@ MAX_REMOVED = 6
 
 ML_THRESHOLD = 0.8
 """From which learned score on a clause without a listed word speaks of building ML."""
+
+ML_THRESHOLD_OF_ML_TITLE = 0.5
+"""The same where the title names ML work, which makes it likely."""
 
 OCCUPATION_TRUST = 0.4
 """Share of the occupation's class in that of a title, if the occupation is certain."""
@@ -71,14 +80,12 @@ class RoleInput(NamedTuple):
         title: Job title, where there is one.
         text: The raw text; offsets refer to it.
         sentences: Its sentences with their zones.
-        skills: Skills found in it.
         occupations: Occupations of the taxonomy that fit, best first.
     """
 
     title: str | None
     text: str
     sentences: Sequence[Sentence]
-    skills: tuple[SkillMatch, ...] = ()
     occupations: tuple[OccupationMatch, ...] = ()
 
 
@@ -90,8 +97,8 @@ class _Parts(NamedTuple):
         by_title: Probability of each of `TITLE_CLASSES` by the words of the title.
         ml_title: Whether the title names ML work (1 or 0), and whether it names data science.
         votes: Class of the matched occupations, by score; sums to their certainty.
-        physical: Score of the matched occupations whose routine is physical, less that of those
-            whose routine is cognitive.
+        physical: Probability by title and score of the matched occupations that the routine is
+            physical, less those that it is cognitive.
         clauses: Clauses that may describe the work.
         kinds: Probability of each of `TASK_KINDS` for each clause, shape (clauses, 4).
         is_duty: Probability that a clause describes the work.
@@ -195,7 +202,7 @@ def _known_code(code: str) -> str | None:
 # --- Title ----------------------------------------------------------------------------------
 
 _TITLE_NOISE = re.compile(
-    r"(?i)\([^)]*\)|\[[^]]*\]|\bjobs?\b\s*$|\bband \d\w?\b|\b(?:remote|hybrid|on-?site|"
+    r"(?i)\([^()]*\)|\[[^][]*\]|\bjobs?\b\s*$|\bband \d\w?\b|\b(?:remote|hybrid|on-?site|"
     r"full[- ]time|part[- ]time|temp(?:orary)? to hire|contract|\d+(?:st|nd|rd|th) shift|"
     r"m/f/d|f/m/d|urgent(?:ly)?|hiring|vacancy|wanted)\b|\b\d+\b"
 )
@@ -204,7 +211,7 @@ _GENDERED_TITLE = re.compile(r"(?i)(?:(?<=sales)|(?<=chair)|(?<=spokes))(?:wo)?m
 _HIRING = re.compile(
     r"(?i)\b(?:(?:is|are|we['’]re) (?:\w+ )?(?:looking|searching|recruiting|hiring|seeking)|"
     r"(?:we|clinic|company|practice|office) (?:needs?|seeks?|wants?)|"
-    r"an? [\w ]+ (?:wanted|sought))\b"
+    r"an? (?:\w++ ){1,6}(?:wanted|sought))\b"
 )
 _TITLE_LEVEL = re.compile(
     r"(?i)\b(?:intern(?:ship)?|trainee|senior|junior|mid|level|lead|head|entry|graduate|new|bank|"
@@ -268,12 +275,12 @@ class RoleClassifier:
         """
         folder = folder or Path(str(resources.files("extractor").joinpath("models/roles")))
         model = RoleModel.load(folder)
-        dimension = model.task.hidden_weights.shape[1]
-        if (encoder.name, encoder.dimension) != (model.encoder, dimension):
+        if not model.belongs_to(encoder):
             raise ArtefactError(
                 f"the role model in {folder} belongs to the encoder {model.encoder!r} with "
-                f"{dimension} dimensions, not to {encoder.name!r} with {encoder.dimension}: use "
-                "that encoder, or train a model for yours with python -m training.roles --encoder"
+                f"{len(model.probe)} dimensions; {encoder.name!r} with {encoder.dimension} gives "
+                "other vectors: use that encoder, or train a model for yours with python -m "
+                "training.roles --encoder"
             )
         return cls(encoder, model, AIVocabulary.load())
 
@@ -301,27 +308,29 @@ class RoleClassifier:
         kinds = (kinds + self.model.task.probabilities(vectors[len(texts) + len(titles) :])) / 2
         is_duty = self.model.duty.probabilities(vectors[: len(texts)])[:, 1]
         about_ml = self.model.ml.probabilities(vectors[: len(texts)])[:, 1]
-        by_title = self.model.title.probabilities(vectors[len(texts) : len(texts) + len(titles)])
+        title_kinds = self.model.title.probabilities(vectors[len(texts) : len(texts) + len(titles)])
         result = []
         at = 0
         for i, ad in enumerate(ads):
             rows = slice(at, at + len(clauses[i]))
             at = rows.stop
-            building, using = find_ml_use(clauses[i], ad.skills, self.vocabulary)
+            ml_title = _ml_title(ad.title or titles[i], self.vocabulary)
+            threshold = ML_THRESHOLD_OF_ML_TITLE if ml_title[0] else ML_THRESHOLD
+            building, using = find_ml_use(clauses[i], self.vocabulary)
             listed = {(use.clause.start, use.clause.end) for use in (*building, *using)}
             unlisted = {
-                k: float((score - ML_THRESHOLD) / (1 - ML_THRESHOLD)) * requirement_weight(clause)
+                k: float((score - threshold) / (1 - threshold)) * requirement_weight(clause)
                 for k, (clause, score) in enumerate(zip(clauses[i], about_ml[rows], strict=True))
-                if score > ML_THRESHOLD
+                if score > threshold
                 and (clause.start, clause.end) not in listed
                 and may_count(clause)
             }
             parts = _Parts(
                 title=titles[i],
-                by_title=by_title[i],
-                ml_title=_ml_title(ad.title or titles[i], self.vocabulary),
+                by_title=_by_class(title_kinds[i]),
+                ml_title=ml_title,
                 votes=_votes(ad.occupations),
-                physical=_physical(ad.occupations),
+                physical=_physical(title_kinds[i]) + _physical_occupation(ad.occupations),
                 clauses=tuple(clauses[i]),
                 kinds=kinds[rows],
                 is_duty=is_duty[rows],
@@ -568,7 +577,8 @@ def _combine(parts: _Parts, removed: AbstractSet[Item] = frozenset()) -> RoleFea
         )
         unlisted = {i: score for i, score in unlisted.items() if i not in gone}
     titled = bool(parts.title) and TITLE not in removed
-    weights = _clause_weights(clauses, is_duty)
+    # A clause that could be of any kind says less than one whose kind is plain.
+    weights = _clause_weights(clauses, is_duty, kinds.max(axis=1, initial=0.0) ** 2)
     amount = float(
         sum(
             1.0 if clause.share is not None else ZONE_WEIGHTS[clause.zone] * p
@@ -648,7 +658,7 @@ def _about_work(text: str) -> float:
     return 1.0
 
 
-def _clause_weights(clauses: Sequence[Clause], is_duty: Floats) -> Floats:
+def _clause_weights(clauses: Sequence[Clause], is_duty: Floats, clarity: Floats) -> Floats:
     """Share of each clause in the work: as stated, and the rest spread over the other duties."""
     if not clauses:
         return np.zeros(0)
@@ -657,8 +667,8 @@ def _clause_weights(clauses: Sequence[Clause], is_duty: Floats) -> Floats:
         [
             0.0
             if c.share is not None
-            else ZONE_WEIGHTS[c.zone] * c.emphasis * p * _about_work(c.text)
-            for c, p in zip(clauses, is_duty, strict=True)
+            else ZONE_WEIGHTS[c.zone] * c.emphasis * p * _about_work(c.text) * clear
+            for c, p, clear in zip(clauses, is_duty, clarity, strict=True)
         ]
     )
     rest = max(0.0, 1.0 - float(stated.sum()))
@@ -678,7 +688,16 @@ def _votes(occupations: Sequence[OccupationMatch]) -> Floats:
     return votes / max(1.0, float(votes.sum()))
 
 
-def _physical(occupations: Sequence[OccupationMatch]) -> float:
+def _by_class(kinds: Floats) -> Floats:
+    """Probability of `TITLE_CLASSES` from that of `TITLE_KINDS`."""
+    return np.array([kinds[0], kinds[1] + kinds[2], *kinds[3:]])
+
+
+def _physical(kinds: Floats) -> float:
+    return float(kinds[TITLE_KINDS.index("physical")] - kinds[TITLE_KINDS.index("cognitive")])
+
+
+def _physical_occupation(occupations: Sequence[OccupationMatch]) -> float:
     sign = {"physical": 1.0, "cognitive": -1.0}
     channels = occupation_channels()
     return sum(
@@ -708,10 +727,10 @@ def _channel(features: RoleFeatures) -> Channel:
 def _tasks(features: RoleFeatures) -> tuple[TaskMatch, ...]:
     """Clauses that count as duties, with the exposure of each."""
     tasks = []
-    for clause, weight, kinds in zip(
-        features.parts.clauses, features.weights, features.parts.kinds, strict=True
-    ):
-        if weight * len(features.parts.clauses) < 0.5 or clause.zone in BOILERPLATE_ZONES:
+    parts = features.parts
+    weights = _clause_weights(parts.clauses, parts.is_duty, np.ones(len(parts.clauses)))
+    for clause, weight, kinds in zip(parts.clauses, weights, parts.kinds, strict=True):
+        if weight * len(parts.clauses) < 0.5 or clause.zone in BOILERPLATE_ZONES:
             continue
         cognitive, physical, knowledge, _ = (float(kind) for kind in kinds)
         tasks.append(

@@ -131,7 +131,7 @@ _SELDOM = re.compile(
 _BREAK = re.compile(r"[;,]|\s(?:and|but|while|whereas|with)\s")
 _LIST = re.compile(r"(?:,|:)\s+(?:and\s+|or\s+)?")
 _SPLIT = re.compile(
-    r"\s*(?:[;•·●▪◦■\n\r]+|(?<=[.!?])\s+(?=[A-Z(])|\s[–—*-]+\s|(?<=[a-z.)]{3})(?=[A-Z][a-z]+\s))\s*"
+    r"(?<!\s)\s*(?:[;•·●▪◦■\n\r]+|(?<=[.!?])\s+(?=[A-Z(])|\s[–—*-]+\s|(?<=[a-z.)]{3})(?=[A-Z][a-z]+\s))\s*"
 )
 _SIGNS = (" of ", "%", "cent", "half", "Half", " rest", "remain")
 """One of these stands in every statement of a share; most sentences have none."""

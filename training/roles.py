@@ -34,8 +34,9 @@ from extractor.records import ROLE_CLASSES
 from extractor.role_model import (
     FEATURES,
     PRIOR,
+    PROBE,
     TASK_KINDS,
-    TITLE_CLASSES,
+    TITLE_KINDS,
     Head,
     LabelledFeatures,
     RoleModel,
@@ -46,13 +47,14 @@ from extractor.roles import (
     RoleFeatures,
     RoleInput,
     clean_title,
+    occupation_channels,
     occupation_classes,
 )
 from extractor.tasks import Clause
 from extractor.zones import find_zones, split_sentences
 
 SEED = 20240501
-VERSION = "1.1.0"
+VERSION = "1.2.0"
 HERE = Path(__file__).parent
 MODEL = HERE.parent / "extractor" / "models" / "roles"
 PAIRS = HERE.parent / "tests" / "data" / "role_pairs.jsonl"
@@ -66,6 +68,12 @@ MEMBERS = 3
 """Heads that are averaged: short clauses are judged less by chance."""
 
 DROPOUT = 0.3
+CLEAR_TITLE = 0.8
+"""Probability from which the class of a title is clear enough to teach."""
+
+TITLE_SHARE = 0.3
+"""How far the kind of a duty in an unlabelled ad is drawn towards that of the title."""
+
 BALANCE = 0.7
 """How far classes are balanced: 0 leaves their frequencies, 1 makes them equal."""
 
@@ -124,15 +132,9 @@ def _examples(rows: Sequence[tuple[str, Sequence[float], float, str]]) -> Exampl
     return Examples(list(texts), np.array(targets), np.array(weights), list(groups))
 
 
-def _channels() -> dict[str, str]:
-    path = HERE.parent / "extractor" / "data" / "occupation_classes.csv"
-    with path.open(encoding="utf-8") as source:
-        return {row["code"]: row["channel"] for row in csv.DictReader(source)}
-
-
 def task_examples(data: Path) -> Examples:
     """Tasks with the kind of work they are: O*NET, ILO and our own phrases."""
-    classes, channels = occupation_classes(), _channels()
+    classes, channels = occupation_classes(), occupation_channels()
     rows: list[tuple[str, Sequence[float], float, str]] = []
     for row in read(data / "ai-exposure" / "gptsaregpts_tasks.jsonl"):
         code = row["onet_soc"]
@@ -144,7 +146,7 @@ def task_examples(data: Path) -> Examples:
             "augmented": _EXPERT,
             "skilled": _SKILLED,
             "manual": _MANUAL,
-            "threatened": _OFFICE_ROUTINE if channels[code] == "cognitive" else _MANUAL_ROUTINE,
+            "threatened": _OFFICE_ROUTINE if channels.get(code) == "cognitive" else _MANUAL_ROUTINE,
         }[label]
         rows.append((row["task"], table[row["gpt4_automation"]], 1.0 if clear else 0.4, code))
     for row in read(data / "ai-exposure" / "ilo_tasks.jsonl"):
@@ -173,18 +175,19 @@ def _ilo_kind(isco: str, score: float) -> tuple[float, ...] | None:
 
 
 def title_examples(data: Path, *, common: bool = True) -> Examples:
-    """Titles with the class of their occupation; titles of ML work are told by our list.
+    """Titles with the kind of their occupation; titles of ML work are told by our list.
 
     Args:
         data: Folder of the development data.
         common: Whether to add our list of common titles.
     """
     vocabulary = AIVocabulary.load()
-    classes = occupation_classes()
+    classes, channels = occupation_classes(), occupation_channels()
     votes: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     source: dict[str, str] = {}
     for row in read(data / "onet-29.3" / "occupations.jsonl"):
         label, clear = classes[row["id"]]
+        label = channels.get(row["id"], label)
         reported = set(row.get("reportedTitles", ()))
         for title in [row["label"], *row.get("alternateTitles", ())]:
             weight = 1.0 if clear else 0.4
@@ -192,7 +195,7 @@ def title_examples(data: Path, *, common: bool = True) -> Examples:
             votes[clean_title(title)][label] += weight
             source.setdefault(clean_title(title), row["id"])
     rows: list[tuple[str, Sequence[float], float, str]] = []
-    identity = np.eye(len(TITLE_CLASSES))
+    identity = np.eye(len(TITLE_KINDS))
     for title, found in sorted(votes.items()):
         groups = {m.group for m in vocabulary.find(title, "ml_title", "data_science_title")}
         if groups and not any(True for _ in vocabulary.find(title, "not_ml_title")):
@@ -200,25 +203,66 @@ def title_examples(data: Path, *, common: bool = True) -> Examples:
             continue
         found["augmented"] += found.pop("created", 0.0)
         total = sum(found.values())
-        target = sum(identity[TITLE_CLASSES.index(c)] * n / total for c, n in found.items())
+        target = sum(identity[TITLE_KINDS.index(c)] * n / total for c, n in found.items())
         rows.append((title, target, min(total, 3.0), source[title]))
     subjects = ("", "Senior ", "Junior ", "Lead ", "Principal ", "Staff ", "Intern ")
     phrases = tomllib.loads((HERE / "duty_phrases.toml").read_text("utf-8"))
     for title in phrases["ml_titles"]:
         rows += [(prefix + title, identity[0], 1.0, title) for prefix in subjects]
     for label, titles in phrases["titles"].items() if common else ():
-        one_hot = identity[TITLE_CLASSES.index(label)]
+        one_hot = identity[TITLE_KINDS.index(label)]
         rows += [(prefix + title, one_hot, 3.0, title) for title in titles for prefix in subjects]
     return _examples(rows)
+
+
+def unlabelled_ads(data: Path) -> list[Row]:
+    """A sample of real ads."""
+    ads = list(read(data / "ads" / "ads.jsonl"))
+    return [ads[i] for i in np.random.default_rng(SEED).permutation(len(ads))[:700]]
+
+
+def ad_examples(
+    data: Path, encoder: Encoder, *, task: Head, duty: Head, title: Head
+) -> list[tuple[str, Sequence[float], float, str]]:
+    """Duties of unlabelled ads with the kind that the task head gives, drawn towards the title's.
+
+    The tasks of O*NET and ILO lack the vague wording of ads. A vague sentence that stands in ads
+    of one class of titles more often than in others is a hint of their kind of work. Ads whose
+    title is not clear, and the labelled ads, are left out.
+    """
+    labelled_texts = {row["text"] for row in read(data / "roles" / "dev.jsonl")}
+    ads = [ad for ad in unlabelled_ads(data) if ad["title"] and ad["text"] not in labelled_texts]
+    rows: list[tuple[str, Sequence[float], float, str]] = []
+    titles = title.probabilities(encoder.encode([clean_title(ad["title"]) for ad in ads]))
+    for ad, by_title in zip(ads, titles, strict=True):
+        created, cognitive, physical, augmented, skilled, manual = by_title
+        kind = np.array([cognitive, physical, created + augmented, skilled + manual])
+        if max(created, cognitive + physical, augmented, skilled + manual) < CLEAR_TITLE:
+            continue
+        zones = find_zones(ad["text"], ad["title"])
+        texts = [
+            sentence.text
+            for sentence in split_sentences(ad["text"], zones)
+            if sentence.zone == "duties" and 15 < len(sentence.text) < 300
+        ]
+        if not texts:
+            continue
+        vectors = encoder.encode(texts)
+        targets = (1 - TITLE_SHARE) * task.probabilities(vectors) + TITLE_SHARE * kind
+        rows += [
+            (text, target, 1.0, f"ad-{ad['id']}")
+            for text, target, is_duty in zip(
+                texts, targets, duty.probabilities(vectors)[:, 1], strict=True
+            )
+            if is_duty > 0.4
+        ]
+    return rows
 
 
 def duty_examples(data: Path) -> Examples:
     """Sentences under headings of duties against sentences of the other sections."""
     rows: list[tuple[str, Sequence[float], float, str]] = []
-    generator = np.random.default_rng(SEED)
-    ads = list(read(data / "ads" / "ads.jsonl"))
-    for i in generator.permutation(len(ads))[:700]:
-        ad = ads[i]
+    for ad in unlabelled_ads(data):
         zones = find_zones(ad["text"], ad["title"])
         for sentence in split_sentences(ad["text"], zones):
             if sentence.zone == "other" or not 15 < len(sentence.text) < 300:
@@ -441,10 +485,13 @@ def ilo_agreement(
     """Agreement with the classes of ILO on ISCO-08 groups that the task head has not seen.
 
     In each of five folds of the groups, their ILO tasks and the O*NET tasks of every occupation
-    that maps to one of them are left out. Kinds of the tasks of a group, averaged, are turned
-    into a class by a logistic model fitted on the other folds.
+    that maps to one of them are left out. Kinds of the tasks of a group, averaged, and their
+    squares (ILO's middle classes lie between bounds) are turned into a class by a logistic model
+    fitted on the other folds.
     """
     from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     tasks: dict[str, list[str]] = defaultdict(list)
     for row in read(data / "ai-exposure" / "ilo_tasks.jsonl"):
@@ -464,6 +511,7 @@ def ilo_agreement(
         head = fit_head(vectors[train], part)
         for i in test:
             kinds[i] = head.probabilities(encoded[groups[i]]).mean(axis=0)
+    shares = np.hstack([kinds, kinds**2])
     metrics = {}
     for year, classes in ILO_CLASSES.items():
         names = [published[code][f"ilo_potential_{year}"] for code in groups]
@@ -471,8 +519,8 @@ def ilo_agreement(
         predicted = np.full(len(groups), -1)
         for train_rows, test in folds:
             kept = [i for i in train_rows if expected[i] >= 0]
-            model = LogisticRegression(C=100, max_iter=1000)
-            predicted[test] = model.fit(kinds[kept], expected[kept]).predict(kinds[test])
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=100, max_iter=3000))
+            predicted[test] = model.fit(shares[kept], expected[kept]).predict(shares[test])
         scored = expected >= 0
         metrics[f"three classes of ILO {year}, kappa over held-out groups"] = float(
             cohen_kappa_score(expected[scored], predicted[scored])
@@ -538,7 +586,7 @@ def cross_validate(
     }
 
 
-VARIANTS = "about thirty"
+VARIANTS = "about sixty"
 """How many forms of the model were compared on the development ads before this one was kept."""
 
 
@@ -561,8 +609,10 @@ def _card(
         seed=SEED,
         encoder=model.encoder,
         task_kinds=", ".join(f"`{kind}`" for kind in TASK_KINDS),
-        title_classes=", ".join(f"`{label}`" for label in TITLE_CLASSES),
+        title_kinds=", ".join(f"`{kind}`" for kind in TITLE_KINDS),
         task_texts=len(examples["task"].texts),
+        ad_texts=sum(group.startswith("ad-") for group in examples["task"].groups),
+        title_share=TITLE_SHARE,
         duty_texts=len(examples["duty"].texts),
         title_texts=len(examples["title"].texts),
         ml_texts=len(examples["ml"].texts),
@@ -596,7 +646,19 @@ def train(data: Path, encoder: Encoder, out: Path) -> None:
         else:
             hits = predicted.argmax(axis=1) == part.targets.argmax(axis=1)
             metrics[name] = {"accuracy": float(np.average(hits, weights=part.weights))}
-    model = RoleModel(encoder=encoder.name, steps=PRIOR, version=VERSION, **heads)
+    of_ads = ad_examples(
+        data, encoder, task=heads["task"], duty=heads["duty"], title=heads["title"]
+    )
+    print(f"task, with ads: {len(of_ads):,} texts more")
+    examples["task"] = _examples([*zip(*examples["task"], strict=True), *of_ads])
+    heads["task"] = fit_ensemble(encoder.encode(examples["task"].texts), examples["task"])
+    model = RoleModel(
+        encoder=encoder.name,
+        steps=PRIOR,
+        version=VERSION,
+        probe=encoder.encode([PROBE])[0].astype(np.float64),
+        **heads,
+    )
     classifier = RoleClassifier(encoder, model, AIVocabulary.load())
     rows = list(read(data / "roles" / "dev.jsonl"))
     features = classifier.features([role_input(row) for row in rows])
