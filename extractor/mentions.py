@@ -1,23 +1,24 @@
 """Mentions by name: every place of a text where a name of a concept stands, word for word.
 
 Matching is on whole words with an Aho-Corasick automaton over stemmed word sequences, so
-"managing budgets" finds "manage budgets" and "work" is never split. Hyphens, slashes and blanks
-are the same. Case is looked at where it must be:
+"managing budgets" finds "manage budgets" and "work" is never split. Hyphens, slashes, blanks and
+single line ends are the same, "&" is "and", soft hyphens are nothing; no name goes on behind the
+end of a sentence. Compounds are found joined and apart ("front end", "NodeJS") where the
+taxonomy itself or the capitals of the name show both, and the words that a coordination leaves
+out are filled in ("project and product management").
 
-- a capitalised one-word name whose lower-case form is an everyday word ("Go", "Excel",
-  "Access") and an acronym ("SAP", "LESS") only match as they are written;
-- a one-letter name ("C", "R"), and such a name at the start of a sentence, need company: another
-  tool beside them, or a word such as "programming".
-
-What is an everyday word is read off the taxonomy's own descriptions, so it needs no word list
-and works for any taxonomy.
+What a one-word name may also be ("Go", "Java", "SAP", "R") is noted when the names are
+collected; `extractor.homonyms` decides by the context. Which words are words of every day is read
+off the taxonomy's own descriptions, besides a short list.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,25 +28,38 @@ import Stemmer
 from pyarrow import ipc
 
 from extractor.errors import ArtefactError
+from extractor.homonyms import EVERYDAY_WORDS, PROPER_NAMES, Context, Doubt, Place
 from taxonomies import Concept
+from taxonomies.delimit import FUNCTION_WORDS
 from taxonomies.text import base_name
 
-WORD = re.compile(r"\.NET\b|[^\W_]+(?:\+\+|#)?", re.UNICODE)
-SENTENCE_START = re.compile(r"(?:^|[.!?:;•●▪*\n\r·–-])\s*$")
-COMPANY_WORDS = frozenset(
+INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
+"""Soft hyphen, zero-width characters and byte order mark: they may stand within a word."""
+WORD = re.compile(
+    rf"\.NET\b|(?<!\w)\.[Nn]et\b|&|\b[Cc][ \u00a0]\+\+|[^\W_]+(?:[{INVISIBLE}]+[^\W_]+)*(?:\+\+|#)?"
+)
+BREAK = re.compile(r"[.!?;:|•●▪]\s|\n\s*\n|\n\s*[-–*•●▪·]")
+"""Between two words: no name goes on behind it."""
+CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+CONJUNCTIONS = frozenset({"and", "or", "&"})
+NOT_SHARED = CONJUNCTIONS | frozenset(
     {
-        *("api", "backend", "code", "coder", "coding", "database", "developer", "developers"),
-        *("development", "framework", "frameworks", "language", "languages", "microsoft", "office"),
-        *("package", "packages", "program", "programmer", "programming", "proficiency"),
-        *("proficient", "script", "scripting", "scripts", "skills", "software", "spreadsheet"),
-        *("spreadsheets", "stack", "statistical", "suite", "technologies", "tool", "tools"),
+        *("a", "an", "are", "be", "can", "has", "have", "is", "its", "more", "my", "new", "not"),
+        *("other", "our", "that", "the", "their", "they", "this", "to", "we", "will", "you"),
+        "your",
     }
 )
-LIST_GLUE = frozenset({",", "/", "", "and", "or", "&", ", and", ", or", ";", "|"})
-COMPANY_WINDOW = 60
-GLUE = "&'’-_@"
+"""Words beside a conjunction, or before what it joins, that tell of no common part."""
+FILLED_IN = 0.7
+"""How well a name fits of which a coordination shows but a part."""
+PRODUCT_MAKERS = ("Microsoft", "Adobe", "Apache", "Autodesk", "Google")
+PRODUCT_ENDINGS = (".js", " App", " Framework")
+_UNSEEN = str.maketrans("", "", INVISIBLE + " \u00a0")
 
-OPEN, CLOSE = "\x01", "\x02"
+OPEN, CLOSE, STOP = "\x01", "\x02", "\x03"
+
+
+DOUBTFUL = frozenset({Doubt.everyday, Doubt.product, Doubt.letter})
 
 
 class Mention(NamedTuple):
@@ -57,11 +71,14 @@ class Mention(NamedTuple):
         concepts: Position of each concept that has this name, with how well the name fits:
             1 for a preferred label, less for a label without its qualifier, for alternative
             names, for names that several concepts share, and for single everyday words.
+        refused: Positions of concepts that have this name and are not meant here: Java, where
+            "Java" is the island. Where the context does not tell, a concept is in neither.
     """
 
     start: int
     end: int
     concepts: tuple[tuple[int, float], ...]
+    refused: tuple[int, ...] = ()
 
 
 class Form(NamedTuple):
@@ -71,15 +88,18 @@ class Form(NamedTuple):
         concept: Position of the concept.
         text: The name as the taxonomy writes it.
         fit: See `Mention.concepts`.
-        exact_case: Whether the text must be written exactly so.
-        company: Whether the match must be in the company of other tools.
+        doubt: Why the same word may mean something else.
     """
 
     concept: int
     text: str
     fit: float
-    exact_case: bool
-    company: bool
+    doubt: Doubt
+
+    @property
+    def named(self) -> bool:
+        """Whether it has capitals, as the names of tools and languages have."""
+        return not self.text.islower()
 
 
 def surface_forms(concept: Concept) -> tuple[str, ...]:
@@ -88,12 +108,17 @@ def surface_forms(concept: Concept) -> tuple[str, ...]:
 
 
 def _everyday_words(concepts: Iterable[Concept]) -> frozenset[str]:
-    """Words that descriptions and multi-word names write in lower case."""
-    words: set[str] = set()
+    """Words that descriptions and multi-word names mostly write in lower case."""
+    small: Counter[str] = Counter()
+    capital: Counter[str] = Counter()
     for concept in concepts:
-        for text in (concept.description, *(n for n in concept.names if " " in n)):
-            words.update(word for word in WORD.findall(text) if word.islower())
-    return frozenset(words)
+        names = () if concept.kind == "tool" else concept.names
+        for text in (concept.description, *(name for name in names if " " in name)):
+            words = WORD.findall(text)
+            small.update(word for word in words if word.islower())
+            capital.update(word.lower() for word in words[1:] if not word.islower())
+    shown = {word for word, count in small.items() if count > capital[word]}
+    return frozenset(shown | EVERYDAY_WORDS)
 
 
 def _singular(word: str) -> str:
@@ -141,6 +166,8 @@ class MentionMatcher:
         )
         object.__setattr__(self, "_automaton", automaton)
         object.__setattr__(self, "_stem", Stemmer.Stemmer("english").stemWords)
+        numbers = {key: number for number, key in enumerate(self.keys)}
+        object.__setattr__(self, "_numbers", numbers)
 
     @classmethod
     def build(cls, concepts: Sequence[Concept]) -> MentionMatcher:
@@ -150,14 +177,14 @@ class MentionMatcher:
             concepts: Concepts; mentions refer to their positions.
         """
         everyday = _everyday_words(concepts)
+        compounds = _Compounds(concepts)
         stem = Stemmer.Stemmer("english").stemWords
         by_key: dict[str, list[Form]] = {}
-        for position, concept in enumerate(concepts):
-            for name in surface_forms(concept):
-                if words := WORD.findall(name):
-                    key = _key(stem([word.lower() for word in words]))
-                    form = _form(position, concept, name, words, everyday)
-                    by_key.setdefault(key, []).append(form)
+        for form in _forms(concepts, everyday):
+            for text in (form.text, *compounds.variants(form.text)):
+                if words := WORD.findall(text):
+                    key = _key(stem([_normal(word) for word in words]))
+                    by_key.setdefault(key, []).append(form._replace(text=text))
         return cls(tuple(by_key), tuple(tuple(forms) for forms in by_key.values()))
 
     def to_disk(self, path: Path) -> None:
@@ -171,8 +198,7 @@ class MentionMatcher:
                 "concept": pa.array([form.concept for _, form in rows], pa.int32()),
                 "text": pa.array([form.text for _, form in rows], pa.string()),
                 "fit": pa.array([form.fit for _, form in rows], pa.float64()),
-                "exact_case": pa.array([form.exact_case for _, form in rows], pa.bool_()),
-                "company": pa.array([form.company for _, form in rows], pa.bool_()),
+                "doubt": pa.array([form.doubt for _, form in rows], pa.string()),
             }
         )
         with ipc.new_file(str(path), table.schema) as file:
@@ -189,7 +215,8 @@ class MentionMatcher:
             with pa.memory_map(str(path)) as source:
                 table = ipc.open_file(source).read_all()
             columns = [table[name].to_pylist() for name in ("key", *Form._fields)]
-        except (OSError, KeyError, pa.ArrowInvalid) as error:
+            columns[-1] = [Doubt(doubt) for doubt in columns[-1]]
+        except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
             raise ArtefactError(f"the names in {path} are missing or damaged: {error}") from error
         by_key: dict[str, list[Form]] = {}
         for key, *fields in zip(*columns, strict=True):
@@ -197,7 +224,11 @@ class MentionMatcher:
         return cls(tuple(by_key), tuple(tuple(forms) for forms in by_key.values()))
 
     def find(self, text: str) -> list[Mention]:
-        """Find the names in a text.
+        """Find the names in a text that are meant as such; see `read`."""
+        return [mention for mention in self.read(text) if mention.concepts]
+
+    def read(self, text: str) -> list[Mention]:
+        """Find the names in a text, and the words that could be names and are not meant so.
 
         Longest matches win; matches do not overlap.
 
@@ -205,100 +236,247 @@ class MentionMatcher:
             text: Any text.
 
         Returns:
-            Mentions in order.
+            Mentions in order; one without `concepts` names none for sure.
         """
         words = list(WORD.finditer(text))
         if not words:
             return []
-        stems = self._stem([word.group().lower() for word in words])  # type: ignore[attr-defined]
+        stems = self._stem([_normal(word.group()) for word in words])  # type: ignore[attr-defined]
+        found = self._found(text, words, stems)
+        places = [
+            Place(
+                first,
+                last,
+                tool=any(form.doubt is not Doubt.none or form.named for form in forms),
+                doubtful=all(form.doubt in DOUBTFUL for form in forms),
+            )
+            for first, last, forms in found
+        ]
+        context = Context(text, [word.span() for word in words], places)
+        mentions = []
+        for number, (first, last, forms) in enumerate(found):
+            meant: dict[tuple[str, Doubt], bool | None] = {}
+            concepts: dict[int, float] = {}
+            refused: set[int] = set()
+            for form in forms:
+                reading = (form.text, form.doubt)
+                if form.doubt is not Doubt.none and reading not in meant:
+                    meant[reading] = context.is_meant(number, *reading)
+                if meant.get(reading, True):
+                    concepts[form.concept] = max(form.fit, concepts.get(form.concept, 0.0))
+                elif meant[reading] is False:
+                    refused.add(form.concept)
+            best = max(concepts.values(), default=0.0)
+            # A name that is the label of one concept is not meant as a by-name of others.
+            kept = {c: fit for c, fit in concepts.items() if best < 1.0 or fit == 1.0}
+            shared = 1.0 if len(kept) == 1 or best == 1.0 else 0.8
+            mentions.append(
+                Mention(
+                    words[first].start(),
+                    words[last].end(),
+                    tuple((c, fit * shared) for c, fit in sorted(kept.items())),
+                    tuple(sorted(refused - concepts.keys())),
+                )
+            )
+        return mentions
+
+    def _found(
+        self, text: str, words: Sequence[re.Match[str]], stems: Sequence[str]
+    ) -> list[tuple[int, int, list[Form]]]:
+        """First word, last word and forms of every place where a name may stand, in order."""
         word_at: dict[int, int] = {}
+        pieces: list[str] = []
         position = 0
         for number, stem in enumerate(stems):
+            if number and BREAK.search(text, words[number - 1].end(), words[number].start() + 1):
+                pieces.append(STOP)
+                position += 1
             word_at[position] = number
+            pieces.append(f"{OPEN}{stem}{CLOSE}")
             position += len(stem) + 2
-        word_at[position] = len(words)
+        ends = {at + len(stems[number]) + 2: number for at, number in word_at.items()}
         found: list[tuple[int, int, list[Form]]] = []
         automaton = self._automaton  # type: ignore[attr-defined]
-        for key, start, end in automaton.find_matches_as_indexes(_key(stems)):
-            matched = words[word_at[start] : word_at[end]]
-            forms = [form for form in self.forms[key] if _same_words(form, matched)]
-            if forms:
-                found.append((matched[0].start(), matched[-1].end(), forms))
-        sure = [(start, end) for start, end, forms in found if not all(f.company for f in forms)]
-        mentions = []
-        for start, end, forms in found:
-            starts_sentence = bool(SENTENCE_START.search(text, max(0, start - 20), start))
-            accompanied: bool | None = None
-            concepts: dict[int, float] = {}
-            for form in forms:
-                if form.company or (form.exact_case and starts_sentence and form.text.istitle()):
-                    if accompanied is None:
-                        accompanied = _in_company(text, start, end, sure)
-                    if not accompanied:
+        for key, start, end in automaton.find_matches_as_indexes("".join(pieces)):
+            first, last = word_at[start], ends[end]
+            if forms := self._same(key, words[first : last + 1]):
+                found.append((first, last, forms))
+        taken = {word for first, last, _ in found for word in range(first, last + 1)}
+        for number, word in enumerate(words):
+            if word.group().lower() in CONJUNCTIONS and _may_share(words, number):
+                for own, others in _filled_in(number, len(words)):
+                    here = [words[other] for other in others]
+                    if own in taken or not _one_stretch(text, words, own, *others):
                         continue
-                concepts[form.concept] = max(form.fit, concepts.get(form.concept, 0.0))
-            if concepts:
-                best = max(concepts.values())
-                # A name that is the label of one concept is not meant as a by-name of others.
-                kept = {c: fit for c, fit in concepts.items() if best < 1.0 or fit == 1.0}
-                shared = 1.0 if len(kept) == 1 or best == 1.0 else 0.8
-                mentions.append(
-                    Mention(start, end, tuple((c, fit * shared) for c, fit in sorted(kept.items())))
-                )
-        return mentions
+                    key = self._numbers.get(_key([stems[other] for other in others]))  # type: ignore[attr-defined]
+                    if key is not None and (forms := self._same(key, here)):
+                        found.append((own, own, [f._replace(fit=f.fit * FILLED_IN) for f in forms]))
+                        taken.add(own)
+        found.sort(key=lambda place: place[0])
+        return found
+
+    def _same(self, key: int, matched: Sequence[re.Match[str]]) -> list[Form]:
+        texts = [_normal(match.group()) for match in matched]
+        return [form for form in self.forms[key] if _same_words(form, texts)]
+
+
+def _normal(word: str) -> str:
+    """A word of a text as it is compared: small, without what cannot be seen."""
+    return "and" if word == "&" else word.lower().translate(_UNSEEN)
+
+
+def _filled_in(conjunction: int, count: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """What a coordination may stand for: a word, and the words of the whole name.
+
+    For "project and product management" the word is "project" and the name "project management";
+    for "manage budgets and teams" it is "teams" and "manage teams".
+    """
+    before, behind = conjunction - 1, conjunction + 1
+    if before >= 0:
+        for head in (2, 3):
+            if conjunction + head < count:
+                tail = range(behind + 1, conjunction + head + 1)
+                yield before, (before, *tail)
+    if before >= 1 and behind < count:
+        yield behind, (before - 1, behind)
+
+
+def _may_share(words: Sequence[re.Match[str]], conjunction: int) -> bool:
+    """Whether the words around a conjunction may share a part: no pronouns, no auxiliaries."""
+    around = {
+        words[number].group().lower()
+        for number in range(max(0, conjunction - 2), min(len(words), conjunction + 2))
+        if number != conjunction
+    }
+    return around.isdisjoint(NOT_SHARED)
+
+
+def _one_stretch(text: str, words: Sequence[re.Match[str]], *numbers: int) -> bool:
+    """Whether only blanks, hyphens and slashes stand between the first and the last word."""
+    first, last = min(numbers), max(numbers)
+    return all(
+        len(gap) <= 3 and not gap.strip(" -/\n\u00a0")
+        for gap in (text[words[n].end() : words[n + 1].start()] for n in range(first, last))
+    )
 
 
 def _key(stems: Sequence[str]) -> str:
     return "".join(f"{OPEN}{stem}{CLOSE}" for stem in stems)
 
 
+def _forms(concepts: Sequence[Concept], everyday: frozenset[str]) -> Iterator[Form]:
+    """The names of all concepts, and products without their makers."""
+    products: dict[str, list[int]] = defaultdict(list)
+    known = set()
+    for position, concept in enumerate(concepts):
+        for name in surface_forms(concept):
+            known.add(name)
+            if words := WORD.findall(name):
+                yield _form(position, concept, name, words, everyday)
+        for product in _products(concept):
+            products[product].append(position)
+    for product, positions in products.items():
+        if len(positions) == 1 and product not in known:
+            yield Form(positions[0], product, 0.7, Doubt.product)
+
+
+def _products(concept: Concept) -> Iterator[str]:
+    """What one-word names leave out: "Word" of "Microsoft Word", "Express" of "Express.js"."""
+    if concept.kind not in ("tool", "knowledge"):
+        return
+    candidates = [
+        name.removeprefix(f"{maker} ")
+        for name in concept.names
+        for maker in PRODUCT_MAKERS
+        if name == concept.label or name.lower() == f"{maker} {concept.label}".lower()
+    ]
+    candidates += [name.removesuffix(end) for name in concept.names for end in PRODUCT_ENDINGS]
+    for product in dict.fromkeys(candidates):
+        if product.isalpha() and product.istitle() and product not in concept.names:
+            yield product
+
+
 def _form(
     position: int, concept: Concept, name: str, words: Sequence[str], everyday: frozenset[str]
 ) -> Form:
-    """Decide how strictly a name is matched and how much a match says."""
-    single = len(words) == 1
+    """Decide what a name may be confused with and how much a match says."""
     word = words[0]
-    common = single and word.lower() in everyday
-    acronym = single and word.isupper() and word.isalpha() and len(word) <= 5
-    proper = single and word[0].isupper()
+    common = len(words) == 1 and word.lower() in everyday
+    named = not name.islower()
     if name == concept.label:
         fit = 1.0
     elif name == base_name(concept.label):
         fit = 0.9
     else:
-        fit = 0.3 if common else 0.7
-    return Form(
-        position,
-        name,
-        fit,
-        exact_case=(len(word) == 1 and single) or acronym or (proper and common),
-        company=(single and len(word) == 1) or (concept.kind == "tool" and common and not proper),
-    )
+        fit = 0.3 if common and not named else 0.7
+    if len(words) > 1:
+        doubt = Doubt.none
+    elif len(word) == 1:
+        doubt = Doubt.letter
+    elif common and (named or concept.kind == "tool"):
+        doubt = Doubt.everyday
+    elif not named:
+        doubt = Doubt.none
+    elif word.lower() in PROPER_NAMES:
+        doubt = Doubt.proper
+    elif word.isupper() and word.isalpha() and len(word) <= 5:
+        doubt = Doubt.acronym
+    else:
+        doubt = Doubt.firm
+    return Form(position, name, fit, doubt)
 
 
-def _same_words(form: Form, matched: Sequence[re.Match[str]]) -> bool:
-    """Check what the stems left open: the case, and the endings."""
-    words = WORD.findall(form.text)
-    texts = [match.group() for match in matched]
-    if form.exact_case:
-        return texts == words
+class _Compounds:
+    """Other spellings of compounds: joined, or apart.
+
+    Args:
+        concepts: Their names show which compounds are written both ways.
+    """
+
+    def __init__(self, concepts: Sequence[Concept]) -> None:
+        names = [WORD.findall(name) for concept in concepts for name in concept.names]
+        lowered = [[word.lower() for word in words] for words in names]
+        self._words = {word for words in lowered for word in words}
+        pairs = {
+            pair
+            for words in lowered
+            for pair in pairwise(words)
+            if FUNCTION_WORDS.isdisjoint(pair)
+            and "".join(pair).isalpha()
+            and len(pair[1]) > 2
+            and (len(pair[0]) > 2 or pair[0] == "e")
+        }
+        self._apart = {"".join(pair): pair for pair in pairs if "".join(pair) in self._words}
+
+    def variants(self, name: str) -> Iterator[str]:
+        """Spellings of a name with one compound written the other way.
+
+        Args:
+            name: A name as the taxonomy writes it.
+        """
+        words = WORD.findall(name)
+        for number, word in enumerate(words):
+            rest = (words[:number], words[number + 1 :])
+            if apart := self._apart.get(word.lower()):
+                yield " ".join((*rest[0], *apart, *rest[1]))
+            elif (parts := CAMEL.split(word)) and len(parts) == 2 and min(map(len, parts)) > 2:
+                yield " ".join((*rest[0], *parts, *rest[1]))
+            elif word.lower() == ".net":
+                yield " ".join((*rest[0], "dot", "net", *rest[1]))
+        for number, pair in enumerate(pairwise(words)):
+            joined = "".join(pair)
+            named = len(words) == 2 and all(word[0].isupper() or word == "js" for word in pair)
+            if joined.lower() in self._apart or (named and joined.lower() not in self._words):
+                yield " ".join((*words[:number], joined, *words[number + 2 :]))
+
+
+def _same_words(form: Form, texts: Sequence[str]) -> bool:
+    """Check the endings, which the stems left open."""
+    words = [_normal(word) for word in WORD.findall(form.text)]
     normal = _singular if len(words) == 1 else _base
+    if form.doubt is not Doubt.none:
+        return list(texts) == words
     return all(
-        normal(one.lower()) == normal(other.lower())
+        one == other or normal(one) == normal(other)
         for one, other in zip(texts, words, strict=True)
     )
-
-
-def _in_company(text: str, start: int, end: int, sure: Sequence[tuple[int, int]]) -> bool:
-    """Whether a doubtful name stands beside another name or a word that speaks of software."""
-    before, after = text[max(0, start - 1) : start], text[end : end + 1]
-    if (before and before in GLUE) or (after and after in GLUE):
-        return False
-    for other_start, other_end in sure:
-        if other_start == start:
-            continue
-        gap = text[other_end:start] if other_end <= start else text[end:other_start]
-        if len(gap) <= 6 and gap.strip().lower() in LIST_GLUE:
-            return True
-    window = text[max(0, start - COMPANY_WINDOW) : start] + " " + text[end : end + COMPANY_WINDOW]
-    return not COMPANY_WORDS.isdisjoint(word.lower() for word in WORD.findall(window))

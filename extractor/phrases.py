@@ -3,7 +3,8 @@
 A sentence of an ad often asks for several skills at once ("design and maintain REST APIs and
 coach junior developers"). Its embedding blurs them, so the linker also looks at its phrases:
 noun chunks, verbs with their objects (shared objects of coordinated verbs included), list
-items, single nouns and predicative adjectives.
+items, what coordinated nouns share ("project and product management"), single nouns and
+predicative adjectives.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ MAX_PHRASE_TOKENS = 8
 LIST_MARKS = frozenset({",", ";", "/", "and", "or", "&", "(", ")", ":", "|", "•", "+"})
 STRIPPED_POS = frozenset({"DET", "PUNCT", "SPACE", "CCONJ", "ADP", "PRON", "SYM", "PART", "SCONJ"})
 OBJECT_DEPS = frozenset({"dobj", "obj", "attr", "oprd"})
+SHARED_DEPS = frozenset({"amod", "compound", "nmod"})
 NOUN_POS = frozenset({"NOUN", "PROPN"})
 GENERIC_WORDS = frozenset(
     {
@@ -37,8 +39,10 @@ class Phrase(NamedTuple):
     Attributes:
         start: Offset of its first character in the document.
         end: Offset behind its last character.
-        text: Its words; for a verb with the object that it shares with another verb, the
-            verb and that object without what stands between them.
+        text: Its words. Where words are shared ("design and test APIs", "project and product
+            management"), those that are meant, without what stands between them. For a verb
+            the offsets take in the object; for "project management" they are those of
+            "project", so that it does not overlap "product management".
     """
 
     start: int
@@ -111,6 +115,46 @@ def _verb_phrases(sentence: Span, chunks: dict[int, Span]) -> Iterator[list[Toke
                         yield [verb, preposition, *_chunk_of(noun, chunks)]
 
 
+def _shared_parts(sentence: Span, chunks: dict[int, Span]) -> Iterator[Phrase]:
+    """Coordinated nouns with the part that only one of them shows.
+
+    "Project and product management" has "project management", "data cleaning and analysis" has
+    "data analysis", "financial, tax and labour law" has "financial law" and "tax law".
+    """
+    for token in sentence:
+        joined = list(token.conjuncts)
+        if (
+            token.dep_ in SHARED_DEPS
+            and token.head.i > token.i
+            and (joined or token.dep_ == "nmod")
+        ):
+            for modifier in (token, *joined):
+                if modifier.i + 1 < token.head.i and sentence.start <= modifier.i:
+                    yield _elliptic(modifier, f"{modifier.text} {token.head.text}")
+        chunk = chunks.get(token.i)
+        if chunk is None or len(chunk) < 2:
+            continue
+        for bare in joined:
+            if bare.pos_ not in NOUN_POS or not _is_bare(bare, chunks):
+                continue
+            if bare.i > token.i:
+                shared = [t.text for t in _trim(list(chunk[:-1])) if t.dep_ == "compound"]
+                if shared:
+                    yield _elliptic(bare, " ".join((*shared, bare.text)))
+            elif bare.i + 2 == chunk.start:
+                rest = chunk[1:] if chunk[1].text != "-" else chunk[2:]
+                yield _elliptic(bare, f"{bare.text.removesuffix('-')} {rest.text}")
+
+
+def _is_bare(token: Token, chunks: dict[int, Span]) -> bool:
+    chunk = chunks.get(token.i)
+    return chunk is None or len(chunk) == 1
+
+
+def _elliptic(token: Token, text: str) -> Phrase:
+    return Phrase(token.idx, token.idx + len(token.text.removesuffix("-")), text)
+
+
 def _list_items(sentence: Span) -> Iterator[list[Token]]:
     """Stretches between commas, slashes and conjunctions."""
     item: list[Token] = []
@@ -161,4 +205,6 @@ def candidate_phrases(sentence: Span) -> list[Phrase]:
         phrase = _phrase(tokens)
         if phrase is not None:
             found.setdefault(phrase.text.lower(), phrase)
+    for phrase in _shared_parts(sentence, chunks):
+        found.setdefault(phrase.text.lower(), phrase)
     return sorted(found.values())
