@@ -35,7 +35,7 @@ def main(
         Path | None, typer.Option("--json", metavar="OUT", help="Write the report as JSON, too.")
     ] = None,
     taxonomy: Annotated[str, typer.Option(help="Name of an installed taxonomy.")] = "default",
-    encoder: Annotated[str, typer.Option(help="Name of the sentence encoder.")] = "minilm",
+    encoder: Annotated[str, typer.Option(help="Name of the sentence encoder.")] = "accurate",
     limit: Annotated[
         int | None, typer.Option(min=1, help="Score a random sample of this many rows.")
     ] = None,

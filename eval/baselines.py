@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import ahocorasick_rs
@@ -17,7 +19,6 @@ from eval.errors import EvaluationError
 from eval.metrics import SEED
 from extractor.ai_skills import AIVocabulary, find_ml_use
 from extractor.records import Channel, MainRoleClass, RoleClass
-from extractor.roles import occupation_class
 from extractor.tasks import find_clauses
 from extractor.zones import find_zones, split_sentences
 from taxonomies.records import Concept, Kind
@@ -193,18 +194,43 @@ def role_by_title(title: str) -> RolePrediction:
     return RolePrediction(rule.label, rule.nearest, rule.channel, {rule.label: 1.0})
 
 
-def role_by_occupation(codes: Iterable[str]) -> RolePrediction:
-    """The class of the first occupation that our table has; `augmented` where it has none.
+_ILO_ROLES: dict[str, RoleClass] = {
+    "Not Exposed": "unaffected",
+    "Minimal Exposure": "unaffected",
+    "Exposed: Gradient 1": "augmented",
+    "Exposed: Gradient 2": "augmented",
+    "Exposed: Gradient 3": "threatened",
+    "Exposed: Gradient 4": "threatened",
+}
+
+
+def read_ilo_roles(path: Path) -> dict[str, RoleClass]:
+    """The role class of ISCO-08 unit groups by their exposure in ILO Working Paper 140 (2025).
 
     Args:
-        codes: Codes of the matched occupations, best first; some taxonomies give none.
+        path: JSON lines with `isco` and `ilo_potential_2025`.
+
+    Returns:
+        Unit group → class; ILO has none for what machine learning creates.
     """
-    known = next((found for code in codes if (found := occupation_class(code))), None)
-    name = known[0] if known else "augmented"
-    label, nearest = {
-        "skilled": ("unaffected", "augmented"),
-        "manual": ("unaffected", "threatened"),
-    }.get(name, (name, name))
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {
+        row["isco"]: _ILO_ROLES[row["ilo_potential_2025"]]
+        for row in rows
+        if row["ilo_potential_2025"] in _ILO_ROLES
+    }
+
+
+def role_by_occupation(codes: Iterable[str], classes: Mapping[str, RoleClass]) -> RolePrediction:
+    """The class of the first occupation whose unit group has one; `augmented` without any.
+
+    Args:
+        codes: Codes of the matched occupations, best first; those that do not begin with a unit
+            group of ISCO-08 are passed over.
+        classes: Unit group → class.
+    """
+    label = next((classes[code[:4]] for code in codes if code[:4] in classes), "augmented")
+    nearest = "augmented" if label == "unaffected" else label
     return RolePrediction(label, nearest, None, {label: 1.0})
 
 
@@ -215,7 +241,7 @@ def role_by_skills(title: str | None, text: str) -> RolePrediction:
     `augmented`, the most frequent class.
     """
     sentences = split_sentences(text, find_zones(text, title))
-    building, _ = find_ml_use(find_clauses(sentences), (), AIVocabulary.load())
+    building, _ = find_ml_use(find_clauses(sentences), AIVocabulary.load())
     label = "created" if len(building) > 1 else "augmented"
     return RolePrediction(label, label, None, {label: 1.0})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from extractor.records import (
     Candidate,
@@ -14,6 +14,9 @@ from extractor.records import (
     Requirement,
 )
 from taxonomies.records import Taxonomy
+
+if TYPE_CHECKING:
+    from extractor.spans import FoundSpan
 
 
 class Engine(Protocol):
@@ -41,6 +44,10 @@ class Engine(Protocol):
 
     def link_batch(self, texts: Sequence[str], *, k: int = 10) -> list[list[Candidate]]:
         """The k best skill concepts of the whole taxonomy for each text."""
+        ...
+
+    def spans_batch(self, texts: Sequence[str]) -> list[list[FoundSpan]]:
+        """The spans of skills and knowledge in each text."""
         ...
 
     def occupations_batch(

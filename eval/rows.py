@@ -159,6 +159,12 @@ class RequirementRow(Row):
         return self._offsets
 
 
+class ZonesRow(Row):
+    """An ad whose sections are labelled elsewhere, by its id."""
+
+    id: str
+
+
 class ConceptReference(BaseModel):
     """A concept by its id."""
 

@@ -233,7 +233,7 @@ def _plan(extractor: SkillExtractor, source: Path, target: Path, columns: Column
         input_sha256=digest,
         input_format=source.suffix.lower(),
         output_format=target.suffix.lower(),
-        columns=dataclasses.asdict(columns),
+        columns=columns.used,
         provenance=extractor.provenance,
         input=str(source),
     )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Taxonomy_ = Annotated[str, typer.Option("--taxonomy", help="Name of an installed taxonomy.")]
 Encoder_ = Annotated[
     str,
-    typer.Option("--encoder", help="minilm, or a sentence-transformers model or folder."),
+    typer.Option("--encoder", help="accurate, fast, minilm, or a folder of sentence-transformers."),
 ]
 Json_ = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Top_ = Annotated[int, typer.Option("-k", min=1, help="How many concepts to show.")]
@@ -97,23 +97,32 @@ def _options(
 @app.command()
 def extract(
     file: Annotated[
-        str | None, typer.Argument(help="One ad as plain UTF-8 text; - for standard input.")
+        str | None,
+        typer.Argument(help="One ad in UTF-8: text, Markdown, or HTML if it ends in .html."),
     ] = None,
     title: Annotated[
         str | None, typer.Option(help="Job title, where it stands apart from the text.")
     ] = None,
     taxonomy: Taxonomy_ = "default",
-    encoder: Encoder_ = "minilm",
+    encoder: Encoder_ = "accurate",
     as_json: Json_ = False,
+    html: Annotated[
+        bool, typer.Option("--html", help="The ad is HTML, whatever the name of the file.")
+    ] = False,
 ) -> None:
-    """Read one ad and show its skills and its role class."""
-    from extractor import SkillExtractor
+    """Read one ad and show its skills and its role class; - reads standard input."""
+    from extractor import JobPosting, SkillExtractor
     from extractor.render import render_result
 
     text = _read_text(file)
     name = "ad" if file in (None, "-") else Path(str(file)).stem
-    engine = SkillExtractor.load(taxonomy, encoder=encoder)
-    result = engine.extract(text, title=title, id=name)
+    posting = (
+        JobPosting.from_html(name, text, title=title)
+        if html or str(file).lower().endswith((".html", ".htm"))
+        else JobPosting(id=name, text=text, title=title)
+    )
+    posting.check()  # before the models are loaded
+    result = SkillExtractor.load(taxonomy, encoder=encoder).extract(posting)
     if as_json:
         _write_json(result.model_dump(mode="json"))
     else:
@@ -126,6 +135,9 @@ def batch(
     target: Annotated[Path, typer.Argument(metavar="OUT", help=".jsonl, .csv or .parquet")],
     id_column: Annotated[str, typer.Option(help="Column of the id.")] = "id",
     text_column: Annotated[str, typer.Option(help="Column of the ad's text.")] = "text",
+    html_column: Annotated[
+        str | None, typer.Option(help="Column of the ad where that is HTML, instead of the text.")
+    ] = None,
     title_column: Annotated[str, typer.Option(help="Column of the job title.")] = "title",
     date_column: Annotated[str, typer.Option(help="Column of the date.")] = "date",
     industry_column: Annotated[str, typer.Option(help="Column of the industry.")] = "industry",
@@ -138,7 +150,7 @@ def batch(
         Path | None, typer.Option(metavar="FILE", help="Also write rows with errors, as JSONL.")
     ] = None,
     taxonomy: Taxonomy_ = "default",
-    encoder: Encoder_ = "minilm",
+    encoder: Encoder_ = "accurate",
 ) -> None:
     """Read a file of ads and write one result a row."""
     from extractor import SkillExtractor
@@ -149,6 +161,7 @@ def batch(
     columns = ColumnNames(
         id=id_column,
         text=text_column,
+        html=html_column,
         title=title_column,
         date=date_column,
         industry=industry_column,
@@ -191,7 +204,7 @@ def link(
     text: Annotated[str, typer.Argument(help="A phrase or a sentence.")],
     k: Top_ = 10,
     taxonomy: Taxonomy_ = "default",
-    encoder: Encoder_ = "minilm",
+    encoder: Encoder_ = "accurate",
     as_json: Json_ = False,
 ) -> None:
     """Show the concepts that a phrase or sentence may mean."""
@@ -228,7 +241,7 @@ def install(
         Path | None,
         typer.Option("--from", metavar="FILE", help="Download of ESCO, O*NET, or own file."),
     ] = None,
-    encoder: Encoder_ = "minilm",
+    encoder: Encoder_ = "accurate",
 ) -> None:
     """Download or read a taxonomy, compile it and encode its names."""
     import taxonomies

@@ -16,13 +16,17 @@ import numpy as np
 from spacy.tokens import Doc, Span, SpanGroup
 
 from extractor.errors import ArtefactError
+from extractor.levels import Mastery, find_experience, find_mastery
 from extractor.linker import Link, Linker, LinkerModel, Query
 from extractor.mentions import Mention
 from extractor.occupations import OccupationFinder
 from extractor.phrases import Phrase, candidate_phrases
+from extractor.qualifications import find_qualifications
 from extractor.records import (
     BOILERPLATE_ZONES,
+    Experience,
     OccupationMatch,
+    Qualification,
     Requirement,
     RoleAssessment,
     Sentence,
@@ -33,9 +37,10 @@ from extractor.records import (
 from extractor.requirement import classify_requirement
 from extractor.resources import Resources
 from extractor.roles import RoleClassifier, RoleInput
+from extractor.spans import FoundSpan, SpanFinder
 from extractor.zones import find_zones, split_sentences
 
-for _name in ("jobshift_title", "jobshift_occupations", "jobshift_role"):
+for _name in ("jobshift_title", "jobshift_experience", "jobshift_occupations", "jobshift_role"):
     if not Doc.has_extension(_name):
         Doc.set_extension(_name, default=None)
 
@@ -140,6 +145,47 @@ class Mentions(Component[list[Mention]]):
         doc.spans["mentions"] = group
 
 
+class SkillSpans(Component[list[FoundSpan]]):
+    """Finds spans that name a skill or knowledge, known to the taxonomy or not."""
+
+    def __init__(self, finder: SpanFinder) -> None:
+        self.finder = finder
+
+    def predict(self, docs: Sequence[Doc]) -> list[list[FoundSpan]]:
+        """Read the sentences of all documents that may ask for something in one batch.
+
+        The sentence of a document that has but one is read whatever its zone, which only the
+        sections of a whole ad tell reliably.
+        """
+        sentences: list[Span] = []
+        numbers: list[int] = []
+        for number, doc in enumerate(docs):
+            _refuse_unparsed(doc, "jobshift_spans")
+            every = list(_sentence_spans(doc))
+            asking = every if len(every) == 1 else list(_asking_sentences(doc))
+            sentences.extend(asking)
+            numbers.extend([number] * len(asking))
+        predictions: list[list[FoundSpan]] = [[] for _ in docs]
+        for number, span, found in zip(
+            numbers, sentences, self.finder.find(sentences), strict=True
+        ):
+            shift = span.start_char
+            predictions[number].extend(
+                one._replace(start=one.start + shift, end=one.end + shift) for one in found
+            )
+        return predictions
+
+    def set_annotations(self, doc: Doc, prediction: list[FoundSpan]) -> None:
+        """Write `doc.spans["skill_spans"]`, in the order of the text.
+
+        A span's `label_` is `SKILL` or `KNOWLEDGE`; spans of the two labels may nest. `attrs` holds
+        the list `score`, parallel to the spans.
+        """
+        group = _group(doc, "skill_spans", [(s.start, s.end, s.label) for s in prediction])
+        group.attrs["score"] = [span.probability for span in prediction]
+        doc.spans["skill_spans"] = group
+
+
 class SkillLinker(Component[list[tuple[Sentence, Link]]]):
     """Links the sentences of a parsed document to concepts."""
 
@@ -155,17 +201,20 @@ class SkillLinker(Component[list[tuple[Sentence, Link]]]):
         _refuse_unprepared(doc)
         mentions = _mentions(doc, self.positions)
         starts = [mention.start for mention in mentions]
+        marks = _marks(doc)
+        begins = [start for start, _, _ in marks]
         found = []
-        for span in _sentence_spans(doc):
-            if span.label_ in BOILERPLATE_ZONES or span.label_ == "title":
-                continue
+        for span in _asking_sentences(doc):
             within = slice(bisect_left(starts, span.start_char), bisect_left(starts, span.end_char))
-            found.append((_sentence(span), _query(span, mentions[within])))
+            marked = marks[
+                bisect_left(begins, span.start_char) : bisect_left(begins, span.end_char)
+            ]
+            found.append((_sentence(span), _query(span, mentions[within], marked)))
         return found
 
     def queries_of(self, docs: Iterable[Doc]) -> list[Query]:
         """One query a document, for documents that are one sentence, whatever its zone."""
-        return [_query(doc[:], _mentions(doc, self.positions)) for doc in docs]
+        return [_query(doc[:], _mentions(doc, self.positions), _marks(doc)) for doc in docs]
 
     def predict(self, docs: Sequence[Doc]) -> list[list[tuple[Sentence, Link]]]:
         """Link all sentences of all documents in one batch."""
@@ -230,6 +279,57 @@ class SkillRequirement(Component[list[Requirement]]):
             doc.spans["skills"].attrs["requirement"] = list(prediction)
 
 
+class SkillLevels(Component[tuple[list[Mastery], Experience | None]]):
+    """Says how well and how long each skill must be known, and how much experience is asked for."""
+
+    def predict(self, docs: Sequence[Doc]) -> list[tuple[list[Mastery], Experience | None]]:
+        """Read the wording around every span of `doc.spans["skills"]`."""
+        predictions = []
+        for doc in docs:
+            sentences = sentences_of(doc)
+            attrs = doc.spans["skills"].attrs if "skills" in doc.spans else _skill_attrs()
+            places = list(zip(attrs["start"], attrs["end"], strict=True))
+            masteries = [
+                Mastery()
+                if sentence is None or method == "sentence"
+                else find_mastery(sentence.text, start - sentence.start, end - sentence.start)
+                for sentence, method, (start, end) in zip(
+                    _sentences_at(sentences, places), attrs["method"], places, strict=True
+                )
+            ]
+            predictions.append((masteries, find_experience(sentences)))
+        return predictions
+
+    def set_annotations(
+        self, doc: Doc, prediction: tuple[list[Mastery], Experience | None]
+    ) -> None:
+        """Write `level`, `cefr`, `years` of `doc.spans["skills"]`; `doc._.jobshift_experience`."""
+        masteries, experience = prediction
+        if "skills" in doc.spans:
+            attrs = doc.spans["skills"].attrs
+            attrs["level"] = [mastery.level for mastery in masteries]
+            attrs["cefr"] = [mastery.cefr for mastery in masteries]
+            attrs["years"] = [mastery.years and mastery.years.model_dump() for mastery in masteries]
+        doc._.jobshift_experience = experience and experience.model_dump(mode="json")
+
+
+class Qualifications(Component[list[Qualification]]):
+    """Finds degrees, certificates and licences."""
+
+    def predict(self, docs: Sequence[Doc]) -> list[list[Qualification]]:
+        """Find the qualifications in the sentences of each document."""
+        return [find_qualifications(sentences_of(doc)) for doc in docs]
+
+    def set_annotations(self, doc: Doc, prediction: list[Qualification]) -> None:
+        """Write `doc.spans["qualifications"]`, in the order of the text.
+
+        A span's `label_` is its kind; `attrs["record"]` holds the fields of `Qualification`.
+        """
+        group = _group(doc, "qualifications", [(q.start, q.end, q.kind) for q in prediction])
+        group.attrs["record"] = [q.model_dump(mode="json") for q in prediction]
+        doc.spans["qualifications"] = group
+
+
 class Occupations(Component[list[OccupationMatch]]):
     """Finds the occupations that title and text describe."""
 
@@ -288,7 +388,7 @@ class Roles(Component[tuple[RoleAssessment, tuple[TaskMatch, ...]]]):
             )
             sentences = sentences_of(doc)
             title = title_of(doc, sentences) or None
-            ads.append(RoleInput(title, doc.text, sentences, (), occupations))
+            ads.append(RoleInput(title, doc.text, sentences, occupations))
         return ads
 
     def predict(self, docs: Sequence[Doc]) -> list[tuple[RoleAssessment, tuple[TaskMatch, ...]]]:
@@ -344,15 +444,13 @@ def requirements_of(doc: Doc, places: Sequence[tuple[int, int]]) -> list[Require
     Returns:
         One requirement a place; `mentioned` for a place outside of all sentences.
     """
-    sentences = sentences_of(doc)
-    starts = [sentence.start for sentence in sentences]
     found: list[Requirement] = []
-    for start, end in places:
-        number = bisect_right(starts, start) - 1
-        if number < 0 or start >= sentences[number].end:
+    for sentence, (start, end) in zip(
+        _sentences_at(sentences_of(doc), places), places, strict=True
+    ):
+        if sentence is None:
             found.append("mentioned")
         else:
-            sentence = sentences[number]
             stop = min(end, sentence.end)
             found.append(
                 classify_requirement(
@@ -360,6 +458,17 @@ def requirements_of(doc: Doc, places: Sequence[tuple[int, int]]) -> list[Require
                 )
             )
     return found
+
+
+def _sentences_at(
+    sentences: Sequence[Sentence], places: Iterable[tuple[int, int]]
+) -> Iterator[Sentence | None]:
+    """The sentence in which each place begins."""
+    starts = [sentence.start for sentence in sentences]
+    for start, _ in places:
+        number = bisect_right(starts, start) - 1
+        inside = number >= 0 and start < sentences[number].end
+        yield sentences[number] if inside else None
 
 
 def _sentence_spans(doc: Doc) -> Iterable[Span]:
@@ -375,13 +484,24 @@ def _sentence_spans(doc: Doc) -> Iterable[Span]:
     return doc.sents
 
 
-def _refuse_unprepared(doc: Doc) -> None:
-    """Say what is missing, since the linker would find little or nothing without it."""
+def _asking_sentences(doc: Doc) -> Iterator[Span]:
+    """Sentences that may ask for a skill: all but the title and those about the employer."""
+    for span in _sentence_spans(doc):
+        if span.label_ not in BOILERPLATE_ZONES and span.label_ != "title":
+            yield span
+
+
+def _refuse_unparsed(doc: Doc, component: str) -> None:
     if len(doc) and not (doc.has_annotation("DEP") and doc.has_annotation("POS")):
         raise ArtefactError(
-            "jobshift_linker needs a tagger and a parser before it, such as those of "
+            f"{component} needs a tagger and a parser before it, such as those of "
             "en_core_web_sm; `extractor.pipeline.build_pipeline` puts all together"
         )
+
+
+def _refuse_unprepared(doc: Doc) -> None:
+    """Say what is missing, since the linker would find little or nothing without it."""
+    _refuse_unparsed(doc, "jobshift_linker")
     if "mentions" not in doc.spans:
         raise ArtefactError("jobshift_linker needs jobshift_mentions before it")
 
@@ -412,7 +532,9 @@ def _mentions(doc: Doc, positions: dict[str, int]) -> list[Mention]:
     ]
 
 
-def _query(sentence: Span, mentions: Sequence[Mention]) -> Query:
+def _query(
+    sentence: Span, mentions: Sequence[Mention], marks: Sequence[tuple[int, int, float]]
+) -> Query:
     """What the linker looks at in a sentence: its words, phrases and the names in it."""
     named = [m for m in mentions if sentence.start_char <= m.start and m.end <= sentence.end_char]
     words, offset = sentence.text, sentence.start_char
@@ -428,7 +550,18 @@ def _query(sentence: Span, mentions: Sequence[Mention]) -> Query:
         phrases[text.lower()] = Phrase(mention.start, mention.end, text)
         for position, fit in mention.concepts:
             exact[position] = max(fit, exact.get(position, 0.0))
-    return Query(words, tuple(sorted(phrases.values())), exact)
+    return Query(words, offset, tuple(sorted(phrases.values())), exact, tuple(marks))
+
+
+def _marks(doc: Doc) -> list[tuple[int, int, float]]:
+    """Spans of the span finder, in the order of the text."""
+    if "skill_spans" not in doc.spans:
+        return []
+    group = doc.spans["skill_spans"]
+    return [
+        (span.start_char, span.end_char, score)
+        for span, score in zip(group, group.attrs["score"], strict=True)
+    ]
 
 
 def _skill_attrs() -> dict[str, list[Any]]:

@@ -5,8 +5,13 @@ faiss nor sentence-transformers.
 
     jobshift_zones         doc.spans["zones"], doc.spans["sentences"], sentence boundaries
     jobshift_mentions      doc.spans["mentions"]    names of concepts, word for word
+    jobshift_spans         doc.spans["skill_spans"] skills and knowledge, listed in a taxonomy or
+                                                    not; needs a parser before it
     jobshift_linker        doc.spans["skills"]      concepts of sentences; needs a parser before it
     jobshift_requirement   attrs["requirement"] of doc.spans["skills"]
+    jobshift_levels        attrs["level"], ["cefr"], ["years"] of doc.spans["skills"],
+                           doc._.jobshift_experience
+    jobshift_qualifications  doc.spans["qualifications"]
     jobshift_occupations   doc._.jobshift_occupations
     jobshift_roles         doc.cats, doc._.jobshift_role, doc.spans["tasks"]
 """
@@ -20,7 +25,7 @@ from spacy.language import Language
 if TYPE_CHECKING:
     from extractor import components
 
-TAXONOMY_AND_ENCODER = {"taxonomy": "default", "encoder": "minilm"}
+TAXONOMY_AND_ENCODER = {"taxonomy": "default", "encoder": "accurate"}
 
 
 @Language.factory("jobshift_zones")
@@ -40,6 +45,15 @@ def make_mentions(nlp: Language, name: str, taxonomy: str, encoder: str) -> comp
     return Mentions(load_resources(taxonomy, encoder))
 
 
+@Language.factory("jobshift_spans")
+def make_spans(nlp: Language, name: str) -> components.SkillSpans:
+    """Make the component that finds spans of skills and knowledge; put it behind the parser."""
+    from extractor.components import SkillSpans
+    from extractor.spans import SpanFinder
+
+    return SkillSpans(SpanFinder.load())
+
+
 @Language.factory("jobshift_linker", default_config=TAXONOMY_AND_ENCODER)
 def make_linker(nlp: Language, name: str, taxonomy: str, encoder: str) -> components.SkillLinker:
     """Make the component that links sentences to concepts."""
@@ -55,6 +69,22 @@ def make_requirement(nlp: Language, name: str) -> components.SkillRequirement:
     from extractor.components import SkillRequirement
 
     return SkillRequirement()
+
+
+@Language.factory("jobshift_levels")
+def make_levels(nlp: Language, name: str) -> components.SkillLevels:
+    """Make the component that says how well and how long each skill must be known."""
+    from extractor.components import SkillLevels
+
+    return SkillLevels()
+
+
+@Language.factory("jobshift_qualifications")
+def make_qualifications(nlp: Language, name: str) -> components.Qualifications:
+    """Make the component that finds degrees, certificates and licences."""
+    from extractor.components import Qualifications
+
+    return Qualifications()
 
 
 @Language.factory("jobshift_occupations", default_config=TAXONOMY_AND_ENCODER)

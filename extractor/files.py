@@ -33,7 +33,7 @@ from extractor.records import ROLE_CLASSES, JobPosting, JobResult
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 """File formats that are read and written."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the columns of results; stands in the metadata of a Parquet file."""
 
 _VERSION_KEY = b"jobshift.schema_version"
@@ -46,7 +46,8 @@ _MAX_CELL = 10_000_000
 class ColumnNames:
     """Which column of a file holds what; all others go into `JobPosting.meta`.
 
-    Only the text must be there. A name other than the default must exist in the file.
+    Only the text must be there, or, if `html` names a column, that one instead: it holds HTML,
+    which nothing is taken for by itself. A name other than the default must exist in the file.
     """
 
     id: str = "id"
@@ -54,6 +55,19 @@ class ColumnNames:
     title: str = "title"
     date: str = "date"
     industry: str = "industry"
+    html: str | None = None
+
+    @property
+    def body(self) -> str:
+        """The column that the ad is read from."""
+        return self.html or self.text
+
+    @property
+    def used(self) -> dict[str, str]:
+        """Names of the columns that are read, by what they hold."""
+        names = {field.name: getattr(self, field.name) for field in fields(self)}
+        names.pop("text" if self.html else "html")
+        return names
 
 
 DEFAULT_COLUMNS = ColumnNames()
@@ -128,12 +142,11 @@ def _one_line(error: BaseException) -> str:
 
 
 def _check_columns(path: Path, found: list[str], columns: ColumnNames) -> None:
-    wanted = {field.name: getattr(columns, field.name) for field in fields(columns)}
     shown = ", ".join(repr(name[:40]) for name in found[:30]) or "none"
     hint = ""
     if len(found) == 1 and any(mark in found[0] for mark in ";\t"):
         hint = "; the columns of a CSV file must be separated by commas"
-    for role, name in wanted.items():
+    for role, name in columns.used.items():
         required = role == "text" or name != getattr(DEFAULT_COLUMNS, role)
         if required and name not in found:
             raise InputFileError(
@@ -179,7 +192,7 @@ def _jsonl_names(path: Path) -> list[str]:
     objects = [row for row in rows if isinstance(row, dict)]
     if not objects:
         # Then every one of these rows is reported by itself.
-        return [getattr(DEFAULT_COLUMNS, field.name) for field in fields(ColumnNames)]
+        return list(DEFAULT_COLUMNS.used.values())
     return list(dict.fromkeys(name for row in objects for name in row))
 
 
@@ -265,23 +278,24 @@ def _to_posting(row: Row, number: int, columns: ColumnNames) -> JobPosting | Job
         if isinstance(row, InvalidPostingError):
             raise row
         posting_id = _cell(row, columns.id) or posting_id
-        text = row.get(columns.text)
+        text = row.get(columns.body)
         if text is None:
-            raise InvalidPostingError(f"the row has no text in {columns.text!r}")
+            raise InvalidPostingError(f"the row has no text in {columns.body!r}")
         if not isinstance(text, str):
             raise InvalidPostingError(
-                f"{columns.text!r} holds a {type(text).__name__}, the text must be a string"
+                f"{columns.body!r} holds a {type(text).__name__}, the text must be a string"
             )
-        _check_characters(text, columns.text)
-        known = {getattr(columns, field.name) for field in fields(columns)}
-        return JobPosting(
-            id=posting_id,
-            text=text,
-            title=_cell(row, columns.title),
-            date=_cell(row, columns.date),
-            industry=_cell(row, columns.industry),
-            meta={name: value for name, value in row.items() if name not in known},
-        )
+        _check_characters(text, columns.body)
+        known = set(columns.used.values())
+        about: dict[str, Any] = {
+            "title": _cell(row, columns.title),
+            "date": _cell(row, columns.date),
+            "industry": _cell(row, columns.industry),
+            "meta": {name: value for name, value in row.items() if name not in known},
+        }
+        if columns.html:
+            return JobPosting.from_html(posting_id, text, **about)
+        return JobPosting(id=posting_id, text=text, **about)
     except InvalidPostingError as error:
         return JobResult(id=posting_id, row=number, error=str(error))
 
@@ -317,6 +331,8 @@ def _struct(**types: pa.DataType) -> pa.DataType:
 _STRING, _SCORE, _OFFSET = pa.string(), pa.float64(), pa.int64()
 _CONCEPT = {"concept_id": _STRING, "label": _STRING, "kind": _STRING, "score": _SCORE}
 _PLACE = {"start": _OFFSET, "end": _OFFSET, "text": _STRING}
+_YEARS = _struct(minimum=_SCORE, maximum=_SCORE)
+_MASTERY = {"level": _STRING, "cefr": _STRING, "years": _YEARS}
 _MATCH = _struct(
     **_PLACE,
     **_CONCEPT,
@@ -324,6 +340,7 @@ _MATCH = _struct(
     requirement=_STRING,
     zone=_STRING,
     alternatives=pa.list_(_struct(**_CONCEPT)),
+    **_MASTERY,
 )
 _EVIDENCE = _struct(
     kind=_STRING, **_PLACE, points_to=_STRING, weight=_SCORE, note=_STRING, source=_STRING
@@ -345,7 +362,9 @@ RESULT_SCHEMA = pa.schema(
         "row": pa.int64(),
         "error": _STRING,
         "role": _ROLE,
-        "skills": pa.list_(_struct(**_CONCEPT, requirement=_STRING, matches=pa.list_(_MATCH))),
+        "skills": pa.list_(
+            _struct(**_CONCEPT, requirement=_STRING, matches=pa.list_(_MATCH), **_MASTERY)
+        ),
         "tasks": pa.list_(
             _struct(
                 **_PLACE, scores=_struct(automation=_SCORE, augmentation=_SCORE, channel=_STRING)
@@ -355,6 +374,18 @@ RESULT_SCHEMA = pa.schema(
             _struct(concept_id=_STRING, label=_STRING, code=_STRING, score=_SCORE)
         ),
         "zones": pa.list_(_struct(start=_OFFSET, end=_OFFSET, label=_STRING)),
+        "qualifications": pa.list_(
+            _struct(
+                **_PLACE,
+                kind=_STRING,
+                level=_STRING,
+                field=_STRING,
+                requirement=_STRING,
+                zone=_STRING,
+            )
+        ),
+        "experience": _struct(**_PLACE, years=_YEARS, requirement=_STRING, zone=_STRING),
+        "language": _STRING,
         "provenance": _struct(
             jobshift=_STRING,
             taxonomy=_STRING,
@@ -385,11 +416,16 @@ CSV_COLUMNS = (
     "occupation",
     "skills",
     "tasks",
+    "qualifications",
+    "years_minimum",
+    "years_maximum",
+    "language",
 )
 """Columns of a CSV file of results, one row an ad.
 
-`skills` and `tasks` are JSON, `notes` are separated by semicolons, `occupation` is the label of
-the best one. A cell that a spreadsheet would take for a formula has an apostrophe before it.
+`skills`, `tasks` and `qualifications` are JSON, `notes` are separated by semicolons, `occupation`
+is the label of the best one. A cell that a spreadsheet would take for a formula has an apostrophe
+before it.
 """
 
 
@@ -617,7 +653,8 @@ def _arrow_row(result: JobResult) -> dict[str, Any]:
 def _flat_cells(result: JobResult) -> list[str]:
     role = result.role
     probabilities = role.probabilities if role else {}
-    row = result.model_dump(mode="json", include={"skills", "tasks"})
+    row = result.model_dump(mode="json", include={"skills", "tasks", "qualifications"})
+    years = result.experience.years if result.experience else None
     cells: list[object] = [
         result.id,
         result.row,
@@ -631,6 +668,10 @@ def _flat_cells(result: JobResult) -> list[str]:
         result.occupations[0].label if result.occupations else None,
         json.dumps(row["skills"], ensure_ascii=False),
         json.dumps(row["tasks"], ensure_ascii=False),
+        json.dumps(row["qualifications"], ensure_ascii=False),
+        years and years.minimum,
+        years and years.maximum,
+        result.language,
     ]
     return ["" if cell is None else _harmless(str(cell)) for cell in cells]
 

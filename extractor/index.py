@@ -35,7 +35,7 @@ from taxonomies import Concept, Taxonomy
 from taxonomies.records import SKILL_KINDS
 from taxonomies.text import base_name
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised whenever files or the rules that names are matched by change."""
 ENCODE_AT_ONCE = 4096
 
@@ -267,7 +267,7 @@ def _manifest(taxonomy: Taxonomy, encoder: Encoder) -> dict[str, object]:
 
 
 def build_index(
-    name: str, *, encoder: str | Encoder = "minilm", progress: Progress | None = None
+    name: str, *, encoder: str | Encoder = "accurate", progress: Progress | None = None
 ) -> Path:
     """Build the index of an installed taxonomy, unless a fitting one is there.
 

@@ -6,7 +6,8 @@ A concept's score for a sentence adds up, each with a weight:
 - the same for the candidate phrase that fits the concept best;
 - BM25 of the sentence against the names, standardised over all concepts;
 - how well a name stands in the sentence word for word;
-- the length of the label, since long labels catch fewer words by chance.
+- the length of the label, since long labels catch fewer words by chance;
+- how probable it is that the words name a skill at all, as the span finder has it.
 
 The few weights rank; a logistic regression over the same values says how probable it is that a
 concept is right, and below a threshold the answer is "no concept". Both stand in
@@ -24,9 +25,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from extractor.encoders import CachedEncoder
 from extractor.errors import ArtefactError
 from extractor.index import FormIndex
-from extractor.interfaces import Encoder, Vectors
+from extractor.interfaces import Vectors
 from extractor.phrases import Phrase
 
 NEAREST = 50
@@ -36,7 +38,7 @@ only what these find loses nothing against scoring every concept."""
 ALTERNATIVES = 3
 """Most next best concepts that a link keeps."""
 
-FEATURES = ("sentence", "phrase", "lexical", "exact", "length")
+FEATURES = ("sentence", "phrase", "lexical", "exact", "length", "marked")
 
 
 class Query(NamedTuple):
@@ -44,14 +46,37 @@ class Query(NamedTuple):
 
     Attributes:
         text: The sentence.
-        phrases: Its candidate phrases, offsets as the caller likes them.
+        start: Offset of the sentence in the document.
+        phrases: Its candidate phrases, offsets in the document.
         exact: Concepts whose name stands in the sentence, by position, with the fit of the name
             (see `extractor.mentions.Mention`).
+        marks: Spans that name a skill or knowledge, as (start, end, probability).
     """
 
     text: str
+    start: int
     phrases: tuple[Phrase, ...]
     exact: dict[int, float]
+    marks: tuple[tuple[int, int, float], ...] = ()
+
+    def marked(self, phrases: NDArray[np.int64]) -> Vectors:
+        """How probable it is that phrases name a skill: the share of each that a span covers.
+
+        Args:
+            phrases: Numbers of phrases, -1 for the whole sentence, shape (n,).
+        """
+        of_phrase = [
+            max(
+                (p * max(0, min(phrase.end, end) - max(phrase.start, start)))
+                / (phrase.end - phrase.start)
+                for start, end, p in self.marks
+            )
+            if self.marks
+            else 0.0
+            for phrase in self.phrases
+        ]
+        of_phrase.append(max((p for _, _, p in self.marks), default=0.0))
+        return np.asarray(of_phrase, dtype=np.float32)[phrases]
 
 
 class Ranking(NamedTuple):
@@ -138,7 +163,7 @@ class Linker:
         model: Weights and threshold.
     """
 
-    def __init__(self, index: FormIndex, encoder: Encoder, model: LinkerModel) -> None:
+    def __init__(self, index: FormIndex, encoder: CachedEncoder, model: LinkerModel) -> None:
         self.index = index
         self.encoder = encoder
         self.model = model
@@ -146,29 +171,33 @@ class Linker:
     def rank(self, queries: Sequence[Query]) -> list[Ranking]:
         """Rank concepts for each query.
 
-        All sentences and phrases of a call are encoded together and searched together.
+        All sentences of a call are read together, each phrase in the context of its sentence, and
+        searched together.
 
         Returns:
             One ranking a query, of some hundred concepts each.
         """
-        texts = [
-            text for query in queries for text in (query.text, *(p.text for p in query.phrases))
-        ]
-        if not texts:
+        if not queries:
             return []
-        # Ads repeat themselves, and the search is what costs most.
-        distinct = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        rows = [distinct[text] for text in texts]
-        found = self.encoder.encode(list(distinct))
-        neighbours = self.index.nearest(found, NEAREST)[rows]
-        vectors = found[rows]
-        rankings = []
-        start = 0
-        for query in queries:
-            stop = start + 1 + len(query.phrases)
-            rankings.append(self._rank(query, vectors[start:stop], neighbours[start:stop]))
-            start = stop
-        return rankings
+        texts, parts = self.encoder.encode_parts(
+            [query.text for query in queries],
+            [
+                [(phrase.start - query.start, phrase.end - query.start) for phrase in query.phrases]
+                for query in queries
+            ],
+        )
+        vectors = [
+            np.concatenate([text[None], phrases])
+            for text, phrases in zip(texts, parts, strict=True)
+        ]
+        # Ads repeat themselves, and the search costs much.
+        distinct, rows = np.unique(np.concatenate(vectors), axis=0, return_inverse=True)
+        neighbours = self.index.nearest(distinct, NEAREST)[rows.reshape(-1)]
+        ends = np.cumsum([len(found) for found in vectors])
+        return [
+            self._rank(query, found, neighbours[end - len(found) : end])
+            for query, found, end in zip(queries, vectors, ends, strict=True)
+        ]
 
     def _rank(self, query: Query, vectors: Vectors, neighbours: NDArray[np.int64]) -> Ranking:
         lexical = self.index.lexical_scores(query.text)
@@ -187,6 +216,7 @@ class Linker:
             phrases = np.full(len(concepts), -1)
             phrase = sentence
         spread = float(lexical.std()) or 1.0
+        phrases = np.where(sentence > phrase, -1, phrases)
         features = np.stack(
             [
                 sentence,
@@ -194,6 +224,7 @@ class Linker:
                 (lexical[concepts] - lexical.mean()) / spread,
                 np.array([query.exact.get(int(c), 0.0) for c in concepts]),
                 np.log1p(self.index.label_words[concepts]),
+                query.marked(phrases),
             ],
             axis=1,
         ).astype(np.float32)
@@ -201,7 +232,6 @@ class Linker:
         odds = features @ np.asarray(self.model.coefficients, dtype=np.float32)
         probabilities = 1.0 / (1.0 + np.exp(-(odds + np.float32(self.model.intercept))))
         order = np.lexsort((concepts, -scores))
-        phrases = np.where(sentence > phrase, -1, phrases)
         return Ranking(
             concepts[order],
             scores[order],

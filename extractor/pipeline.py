@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
-from itertools import groupby, pairwise
+from itertools import compress, groupby, pairwise
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -15,28 +15,35 @@ from extractor.components import (
     Occupations,
     Roles,
     SkillLinker,
+    SkillSpans,
     batches,
     requirements_of,
     set_sentence_starts,
 )
 from extractor.errors import InvalidPostingError
 from extractor.interfaces import Encoder
+from extractor.language import ENGLISH, LANGUAGE_NAMES, detect_language
+from extractor.levels import Mastery, join_mastery
 from extractor.records import (
     MAX_CHARACTERS,
     Candidate,
+    Experience,
     JobPosting,
     JobResult,
     OccupationMatch,
     Provenance,
+    Qualification,
     Requirement,
     RoleAssessment,
     Skill,
     SkillMatch,
     TaskMatch,
     TaskScores,
+    Years,
     Zone,
 )
 from extractor.resources import Resources, load_resources
+from extractor.spans import FoundSpan
 from extractor.zones import mask_markup
 from taxonomies import Taxonomy
 
@@ -46,7 +53,7 @@ _LONG_STRETCH = re.compile(rf"\S{{{LONGEST_STRETCH + 1},}}")
 STRENGTH: dict[Requirement, int] = {"required": 0, "preferred": 1, "mentioned": 2, "negated": 3}
 
 
-def build_pipeline(taxonomy: str = "default", *, encoder: str = "minilm") -> Language:
+def build_pipeline(taxonomy: str = "default", *, encoder: str = "accurate") -> Language:
     """Build the spaCy pipeline: a tagger and parser, and the components of jobshift.
 
     Args:
@@ -60,8 +67,11 @@ def build_pipeline(taxonomy: str = "default", *, encoder: str = "minilm") -> Lan
     config = {"taxonomy": taxonomy, "encoder": encoder}
     nlp.add_pipe("jobshift_zones", first=True)
     nlp.add_pipe("jobshift_mentions", config=config)
+    nlp.add_pipe("jobshift_spans")
     nlp.add_pipe("jobshift_linker", config=config)
     nlp.add_pipe("jobshift_requirement")
+    nlp.add_pipe("jobshift_levels")
+    nlp.add_pipe("jobshift_qualifications")
     nlp.add_pipe("jobshift_occupations", config=config)
     nlp.add_pipe("jobshift_roles")  # with its own encoder: the model is trained on its vectors
     return nlp
@@ -98,7 +108,7 @@ def parse_sentences(nlp: Language, texts: Iterable[str]) -> Iterator[Doc]:
         nlp: A pipeline with a parser and `jobshift_mentions`; nothing else of it is run.
         texts: Sentences or phrases.
     """
-    with nlp.select_pipes(enable=[*PARSER, "jobshift_mentions"]):
+    with nlp.select_pipes(enable=[*PARSER, "jobshift_mentions", "jobshift_spans"]):
         yield from nlp.pipe(_as_one_sentence(make_doc(nlp, text)) for text in texts)
 
 
@@ -119,14 +129,14 @@ class SkillExtractor:
 
     @classmethod
     def load(
-        cls, taxonomy: str = "default", *, encoder: str | Encoder = "minilm"
+        cls, taxonomy: str = "default", *, encoder: str | Encoder = "accurate"
     ) -> SkillExtractor:
         """Load the engine with an installed taxonomy.
 
         Args:
             taxonomy: Name of an installed taxonomy.
-            encoder: `minilm`, another name that `extractor.encoders.load_encoder` knows, or an
-                encoder object; the taxonomy's index must have been built with it.
+            encoder: `accurate`, `fast`, another name that `extractor.encoders.load_encoder` knows,
+                or an encoder object; the taxonomy's index must have been built with it.
 
         Raises:
             TaxonomyNotInstalledError: The taxonomy is not installed.
@@ -146,6 +156,7 @@ class SkillExtractor:
         """What results depend on."""
         roles: Roles = self.nlp.get_pipe("jobshift_roles")  # type: ignore[assignment]
         linker: SkillLinker = self.nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
+        spans: SkillSpans = self.nlp.get_pipe("jobshift_spans")  # type: ignore[assignment]
         return Provenance(
             jobshift=version("jobshift"),
             taxonomy=self.taxonomy.name,
@@ -154,27 +165,36 @@ class SkillExtractor:
             encoder=self.resources.encoder.name,
             parts={
                 "linker": linker.linker.model.version,
+                "spans": spans.finder.version,
                 "parser": f"{self.nlp.meta['name']} {self.nlp.meta['version']}",
                 "roles": roles.classifier.model.version,
                 "ai_skills": roles.classifier.vocabulary.version,
+                "language": f"py3langid {version('py3langid')}",
             },
         )
 
-    def extract(self, text: str, *, title: str | None = None, id: str = "ad") -> JobResult:  # noqa: A002
+    def extract(
+        self,
+        text: str | JobPosting,
+        *,
+        title: str | None = None,
+        id: str = "ad",  # noqa: A002
+    ) -> JobResult:
         """Read one ad.
 
         Args:
-            text: The ad, raw: plain text, Markdown or HTML.
-            title: The job title, if it is known apart from the text.
-            id: Copied to the result.
+            text: The ad, plain text or Markdown; or a posting, as `JobPosting.from_html` gives it.
+            title: The job title of a text, if it is known apart from it.
+            id: Copied to the result of a text.
 
         Raises:
             InvalidPostingError: The text is empty, too long or broken.
         """
-        posting = JobPosting(id=id, text=text, title=title)
+        posting = (
+            text if isinstance(text, JobPosting) else JobPosting(id=id, text=text, title=title)
+        )
         posting.check()
-        (doc,) = self._docs([posting])
-        return self._to_result(posting, doc)
+        return self._results([posting])[0]
 
     def extract_batch(
         self, postings: Iterable[JobPosting | JobResult], *, batch_size: int = 32
@@ -198,13 +218,34 @@ class SkillExtractor:
     def _extract_all(self, postings: list[JobPosting]) -> list[JobResult]:
         """Results of a batch; if it fails as a whole, each ad is tried alone."""
         try:
-            docs = self._docs(postings)
-            return [self._to_result(p, doc) for p, doc in zip(postings, docs, strict=True)]
+            return self._results(postings)
         except Exception as error:  # noqa: BLE001 - one bad ad must not cost the others
             if len(postings) == 1:
                 reason = f"ad {postings[0].id!r}: {type(error).__name__}: {error}"
                 return [JobResult(id=postings[0].id, error=reason)]
             return [result for posting in postings for result in self._extract_all([posting])]
+
+    def _results(self, postings: Sequence[JobPosting]) -> list[JobResult]:
+        languages = [detect_language(posting.text) for posting in postings]
+        read = [language in (None, ENGLISH) for language in languages]
+        docs = iter(self._docs(list(compress(postings, read))))
+        return [
+            self._to_result(posting, next(docs), language)
+            if is_read
+            else self._unread(posting, str(language))
+            for posting, language, is_read in zip(postings, languages, read, strict=True)
+        ]
+
+    def _unread(self, posting: JobPosting, language: str) -> JobResult:
+        """Report an ad in a language that is not read, rather than guess at its words."""
+        name = LANGUAGE_NAMES.get(language, "another language")
+        reason = f"the ad is in {name} ({language}); only English is read"
+        return JobResult(
+            id=posting.id,
+            language=language,
+            role=RoleAssessment(label=None, nearest=None, probabilities={}, abstained=reason),
+            provenance=self.provenance,
+        )
 
     def _docs(self, postings: Sequence[JobPosting]) -> list[Doc]:
         docs = []
@@ -214,6 +255,31 @@ class SkillExtractor:
             doc._.jobshift_title = posting.title
             docs.append(doc)
         return list(self.nlp.pipe(docs, batch_size=max(1, len(docs))))
+
+    def spans_batch(self, texts: Sequence[str]) -> list[list[FoundSpan]]:
+        """Find the spans of texts that name skills and knowledge, listed in a taxonomy or not.
+
+        Args:
+            texts: Ads, raw, or sentences of them.
+
+        Returns:
+            For each text its spans in order; none in an ad's title and what describes the employer.
+
+        Raises:
+            InvalidPostingError: A text is empty, too long or broken.
+        """
+        for number, text in enumerate(texts, start=1):
+            JobPosting(id=f"text {number}", text=text).check()
+        docs = [make_doc(self.nlp, mask_markup(text)) for text in texts]
+        with self.nlp.select_pipes(enable=["jobshift_zones", *PARSER, "jobshift_spans"]):
+            groups = [doc.spans["skill_spans"] for doc in self.nlp.pipe(docs)]
+        return [
+            [
+                FoundSpan(span.start_char, span.end_char, span.label_, score)
+                for span, score in zip(group, group.attrs["score"], strict=True)
+            ]
+            for group in groups
+        ]
 
     def link_batch(self, texts: Sequence[str], *, k: int = 10) -> list[list[Candidate]]:
         """Rank the skills of the taxonomy for texts, without a threshold.
@@ -271,7 +337,7 @@ class SkillExtractor:
         concept = self.taxonomy[concept_id]
         return Candidate(concept_id=concept.id, label=concept.label, kind=concept.kind, score=score)
 
-    def _to_result(self, posting: JobPosting, doc: Doc) -> JobResult:
+    def _to_result(self, posting: JobPosting, doc: Doc, language: str | None) -> JobResult:
         """Copy strings and numbers out of a document: nothing of spaCy leaves the engine."""
         return JobResult(
             id=posting.id,
@@ -282,6 +348,11 @@ class SkillExtractor:
             ),
             role=RoleAssessment(**doc._.jobshift_role) if doc._.jobshift_role else None,
             zones=_zones(doc),
+            qualifications=_qualifications(doc),
+            experience=Experience(**doc._.jobshift_experience)
+            if doc._.jobshift_experience
+            else None,
+            language=language,
             provenance=self.provenance,
         )
 
@@ -301,6 +372,9 @@ class SkillExtractor:
                 requirement=attrs["requirement"][i],
                 zone=attrs["zone"][i],
                 alternatives=tuple(self._candidate(c, p) for c, p in attrs["alternatives"][i]),
+                level=attrs["level"][i],
+                cefr=attrs["cefr"][i],
+                years=Years(**attrs["years"][i]) if attrs["years"][i] else None,
             )
             for i, span in enumerate(group)
         ]
@@ -308,6 +382,7 @@ class SkillExtractor:
         skills = []
         for concept_id, places in groupby(matches, key=lambda match: match.concept_id):
             found = tuple(places)
+            mastery = join_mastery([Mastery(m.level, m.cefr, m.years) for m in found])
             skills.append(
                 Skill(
                     concept_id=concept_id,
@@ -316,6 +391,9 @@ class SkillExtractor:
                     score=max(match.score for match in found),
                     requirement=min((m.requirement for m in found), key=STRENGTH.__getitem__),
                     matches=found,
+                    level=mastery.level,
+                    cefr=mastery.cefr,
+                    years=mastery.years,
                 )
             )
         skills.sort(key=lambda skill: (-skill.score, skill.concept_id))
@@ -341,6 +419,10 @@ def _tasks(text: str, doc: Doc) -> tuple[TaskMatch, ...]:
         TaskMatch(start=start, end=end, text=text[start:end], scores=TaskScores(**scores))
         for start, end, scores in zip(attrs["start"], attrs["end"], attrs["scores"], strict=True)
     )
+
+
+def _qualifications(doc: Doc) -> tuple[Qualification, ...]:
+    return tuple(Qualification(**record) for record in doc.spans["qualifications"].attrs["record"])
 
 
 def _zones(doc: Doc) -> tuple[Zone, ...]:

@@ -6,6 +6,7 @@ always the `text` of the record. Probabilities and scores lie in [0, 1].
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,6 +31,17 @@ BOILERPLATE_ZONES: tuple[ZoneLabel, ...] = ("about", "benefits", "how_to_apply")
 Requirement = Literal["required", "preferred", "negated", "mentioned"]
 REQUIREMENTS: tuple[Requirement, ...] = get_args(Requirement)
 
+Level = Literal["basic", "intermediate", "advanced", "native"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+"""Proficiency, lowest first; `native` of languages only."""
+
+Cefr = Literal["A1", "A2", "B1", "B2", "C1", "C2"]
+"""Level of a language in the Common European Framework of Reference."""
+
+QualificationKind = Literal["degree", "certificate", "licence"]
+EducationLevel = Literal["secondary", "vocational", "associate", "bachelor", "master", "doctorate"]
+"""Level of a degree; one that the ad does not say counts as a first degree, `bachelor`."""
+
 RoleClass = Literal["created", "augmented", "threatened", "unaffected"]
 ROLE_CLASSES: tuple[RoleClass, ...] = get_args(RoleClass)
 MainRoleClass = Literal["created", "augmented", "threatened"]
@@ -48,6 +60,9 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 MAX_CHARACTERS = 100_000
 """Longest ad that is read; real ads stay below 30,000 characters."""
 
+MAX_HTML_CHARACTERS = 2_000_000
+"""Longest page that is read."""
+
 
 class Record(BaseModel):
     """Base of the public records: frozen, and strict about unknown fields."""
@@ -55,16 +70,51 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class SourceRun(NamedTuple):
+    """A stretch of a text and the stretch of HTML that it comes from.
+
+    Attributes:
+        start: Offset of its first character in the text.
+        end: Offset behind its last character.
+        source_start: Offset of its first character in the HTML.
+        source_end: Offset behind its last character there; equal to `source_start` where the
+            layout adds what the HTML does not hold (line breaks, bullets).
+    """
+
+    start: int
+    end: int
+    source_start: int
+    source_end: int
+
+    @property
+    def is_verbatim(self) -> bool:
+        """Whether text and HTML match character by character."""
+        return self.end - self.start == self.source_end - self.source_start
+
+
+class HtmlSource(Record):
+    """HTML and where in it each part of its visible text stands.
+
+    Attributes:
+        html: The source.
+        runs: What the text is made of, in its order and without gaps.
+    """
+
+    html: str
+    runs: tuple[SourceRun, ...]
+
+
 class JobPosting(Record):
     """One job ad as it is read.
 
     Attributes:
         id: Identifier, copied to the result.
-        text: The ad, raw: offsets in the result refer to this string.
+        text: The ad, plain text or Markdown: offsets in the result refer to this string.
         title: Job title where the source has it apart from the text.
         date: Date of the ad as the source writes it.
         industry: Industry as the source writes it.
         meta: Anything else, carried through untouched.
+        source: The HTML that the text was read from, for `source_spans`.
     """
 
     id: str
@@ -73,6 +123,92 @@ class JobPosting(Record):
     date: str | None = None
     industry: str | None = None
     meta: dict[str, Any] = Field(default_factory=dict)
+    source: HtmlSource | None = None
+
+    @classmethod
+    def from_html(
+        cls,
+        id: str,  # noqa: A002
+        html: str,
+        *,
+        title: str | None = None,
+        date: str | None = None,
+        industry: str | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> JobPosting:
+        """Read the visible text of an ad that is HTML.
+
+        Blocks become lines, list items get a bullet, character references are decoded; what a
+        browser does not show is left out. The same HTML always gives the same text.
+
+        Args:
+            id: Copied to the result.
+            html: A page, or the part of it that holds the ad.
+            title: The job title, where it is known apart from the page.
+            date: Date of the ad as the source writes it.
+            industry: Industry as the source writes it.
+            meta: Anything else, carried through untouched.
+
+        Raises:
+            InvalidPostingError: The page is too long.
+        """
+        from extractor.markup import read_html
+
+        if len(html) > MAX_HTML_CHARACTERS:
+            raise InvalidPostingError(
+                f"ad {id!r}: the HTML has {len(html):,} characters, the limit is "
+                f"{MAX_HTML_CHARACTERS:,}; give only the part of the page that holds the ad"
+            )
+        text, source = read_html(html)
+        return cls(
+            id=id,
+            text=text,
+            title=title,
+            date=date,
+            industry=industry,
+            meta=meta or {},
+            source=source,
+        )
+
+    def source_spans(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Find where the HTML, or the text if there is none, holds a stretch of the text.
+
+        A stretch that runs over tags has several spans, none of which holds a tag: wrap each to
+        highlight it. Line breaks and bullets that the layout added stand nowhere.
+
+        Args:
+            start: Offset in the text, such as `match.start`.
+            end: Offset behind its last character.
+
+        Returns:
+            Offsets (start, end) in the source, in the order of the text.
+
+        Raises:
+            InvalidPostingError: The offsets do not lie in the text.
+        """
+        if not 0 <= start <= end <= len(self.text):
+            raise InvalidPostingError(
+                f"ad {self.id!r}: [{start}, {end}) does not lie in the text of "
+                f"{len(self.text):,} characters; give offsets of a result of this ad"
+            )
+        if self.source is None:
+            return [(start, end)] if start < end else []
+        runs = self.source.runs
+        spans: list[tuple[int, int]] = []
+        for run in runs[bisect_right(runs, start, key=lambda run: run.end) :]:
+            if run.start >= end:
+                break
+            first, last = run.source_start, run.source_end
+            if run.is_verbatim:
+                first, last = (
+                    first + max(0, start - run.start),
+                    last - max(0, run.end - end),
+                )
+            if spans and spans[-1][1] == first:
+                spans[-1] = (spans[-1][0], last)
+            elif first < last:
+                spans.append((first, last))
+        return spans
 
     def check(self, *, max_characters: int = MAX_CHARACTERS) -> None:
         """Refuse a text that cannot be read.
@@ -82,7 +218,11 @@ class JobPosting(Record):
                 lone surrogate (the mark of a file decoded wrongly).
         """
         if not self.text.strip():
-            raise InvalidPostingError(f"ad {self.id!r}: the text is empty; give the ad's full text")
+            raise InvalidPostingError(
+                f"ad {self.id!r}: the page shows no text; give the HTML that holds the ad"
+                if self.source
+                else f"ad {self.id!r}: the text is empty; give the ad's full text"
+            )
         if len(self.text) > max_characters:
             raise InvalidPostingError(
                 f"ad {self.id!r}: the text has {len(self.text):,} characters, the limit is "
@@ -105,6 +245,53 @@ class Sentence(NamedTuple):
     start: int
     end: int
     text: str
+    zone: ZoneLabel
+
+
+class Years(Record):
+    """Years of experience.
+
+    Attributes:
+        minimum: The least that is asked for; months are parts of a year.
+        maximum: The most, or None if there is no limit.
+    """
+
+    minimum: float
+    maximum: float | None = None
+
+
+class Experience(Record):
+    """How much experience the ad asks for overall, and where it says so."""
+
+    start: int
+    end: int
+    text: str
+    years: Years
+    requirement: Requirement
+    zone: ZoneLabel
+
+
+class Qualification(Record):
+    """A degree, certificate or licence that the ad asks for or mentions.
+
+    Attributes:
+        start: Offset of the first character.
+        end: Offset behind the last character.
+        text: The words of the ad, `posting.text[start:end]`.
+        kind: `degree` (schooling and apprenticeships included), `certificate` or `licence`.
+        level: Level of a degree.
+        field: First subject of a degree, in the words of the ad.
+        requirement: How the ad asks for it.
+        zone: Section of the ad in which it stands.
+    """
+
+    start: int
+    end: int
+    text: str
+    kind: QualificationKind
+    level: EducationLevel | None = None
+    field: str | None = None
+    requirement: Requirement
     zone: ZoneLabel
 
 
@@ -135,6 +322,9 @@ class SkillMatch(Record):
         requirement: How the ad asks for it.
         zone: Section of the ad in which it stands.
         alternatives: Next best concepts, best first.
+        level: How well it must be known, where the ad says so there.
+        cefr: Level of a language in the CEFR, where the ad names it.
+        years: How long it must have been used, where the ad says so there.
     """
 
     start: int
@@ -148,6 +338,9 @@ class SkillMatch(Record):
     requirement: Requirement
     zone: ZoneLabel
     alternatives: tuple[Candidate, ...] = ()
+    level: Level | None = None
+    cefr: Cefr | None = None
+    years: Years | None = None
 
 
 class Skill(Record):
@@ -161,6 +354,9 @@ class Skill(Record):
         requirement: Strongest way in which it is asked for: `required` before `preferred`
             before `mentioned` before `negated`.
         matches: Its places in the ad, in order.
+        level: Highest level of its matches.
+        cefr: Level of a language in the CEFR that goes with it.
+        years: Most years of its matches.
     """
 
     concept_id: str
@@ -169,6 +365,9 @@ class Skill(Record):
     score: Probability
     requirement: Requirement
     matches: tuple[SkillMatch, ...]
+    level: Level | None = None
+    cefr: Cefr | None = None
+    years: Years | None = None
 
 
 class OccupationMatch(Record):
@@ -299,6 +498,10 @@ class JobResult(Record):
         occupations: Occupations that fit, best first.
         role: The role class; None if there is an error.
         zones: Sections of the ad, in order.
+        qualifications: Degrees, certificates and licences, in the order of the text.
+        experience: How much experience is asked for overall; None if the ad does not say.
+        language: Language of the ad (ISO 639-1). Only English is read: of an ad in another
+            language nothing but this is returned, and `role` abstains with that reason.
         error: What was wrong with the record, or None.
         row: Row number in the input file, from 1, where there is one.
         provenance: What the result depends on; None if there is an error.
@@ -310,6 +513,9 @@ class JobResult(Record):
     occupations: tuple[OccupationMatch, ...] = ()
     role: RoleAssessment | None = None
     zones: tuple[Zone, ...] = ()
+    qualifications: tuple[Qualification, ...] = ()
+    experience: Experience | None = None
+    language: str | None = None
     error: str | None = None
     row: int | None = None
     provenance: Provenance | None = None

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from extractor.language import ENGLISH
 from extractor.records import (
     ROLE_NAMES,
     Candidate,
@@ -20,6 +21,7 @@ from extractor.records import (
     RoleAssessment,
     RoleClass,
     Skill,
+    Years,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +71,9 @@ def render_result(result: JobResult) -> RenderableType:
         skills = [skill for skill in result.skills if skill.requirement == requirement]
         if skills:
             parts += [_heading(f"{heading} ({len(skills)})"), _skill_table(skills)]
-    if not result.skills:
+    if result.experience or result.qualifications:
+        parts += [_heading("Experience and qualifications"), _qualification_table(result)]
+    if result.language in (None, ENGLISH) and not result.skills:
         parts.append(Text("No skill of the taxonomy found in this text."))
     if result.provenance:
         made = result.provenance
@@ -206,11 +210,40 @@ def _skill_table(skills: Iterable[Skill]) -> RenderableType:
             places.append(f"and {rest} more")
         table.add_row(
             f"{skill.score:.2f}",
-            Text(_clean(skill.label), style="bold"),
+            Text.assemble((_clean(skill.label), "bold"), _mastery(skill)),
             skill.kind,
             Text("; ".join(places)),
         )
     return Padding(table, (0, 0, 1, 0))
+
+
+def _qualification_table(result: JobResult) -> RenderableType:
+    table = _grid()
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(ratio=1)
+    stated = result.experience
+    if stated:
+        words = _quote(stated.text) + _place(stated.start, stated.end)
+        table.add_row(_shown_years(stated.years), stated.requirement, Text(words))
+    for item in result.qualifications:
+        name = f"{item.kind}, {item.level}" if item.level else item.kind
+        words = _quote(item.text) + _place(item.start, item.end)
+        table.add_row(name, item.requirement, Text(words))
+    return Padding(table, (0, 0, 1, 0))
+
+
+def _mastery(skill: Skill) -> str:
+    """How well and how long, in a few words: " (C1, 3+ years)"."""
+    years = _shown_years(skill.years) if skill.years else None
+    shown = ", ".join(part for part in (skill.cefr or skill.level, years) if part)
+    return f" ({shown})" if shown else ""
+
+
+def _shown_years(years: Years) -> str:
+    if years.maximum is None:
+        return f"{years.minimum:g}+ years"
+    return f"{years.minimum:g}–{years.maximum:g} years"
 
 
 def _grid() -> Table:

@@ -23,7 +23,7 @@ class Resources:
     """
 
     taxonomy: Taxonomy
-    encoder: Encoder
+    encoder: CachedEncoder
     index: TaxonomyIndex
 
 

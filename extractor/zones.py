@@ -538,7 +538,7 @@ def _find_headings(
 
 # What may stand behind a heading that has its line to itself.
 _ALONE = re.compile(
-    r"[\s:.…?!*#_~=\-–—|>]*(?:\([^()\n]{0,60}\)[\s:.…?!*#_~=\-–—|]*)?$",
+    r"[\s:;.…?!*#_~=\-–—|>]*(?:\([^()\n]{0,60}\)[\s:;.…?!*#_~=\-–—|]*)?$",
 )
 # What parts a heading from the text behind it on the same line.
 _MARK = re.compile(
@@ -677,6 +677,9 @@ def _compose_heading(
 
 # --- Zones ----------------------------------------------------------------------------------
 
+_RULE = re.compile(r"(?:^|\n)[^\S\n]*([-–—_=*~#])(?:[^\S\n]*\1){4,}[^\S\n]*(?:\n|$)")
+"""A ruled line, which ends a section; right below a heading it is its underline."""
+
 
 def find_zones(text: str, title: str | None = None) -> list[Zone]:
     """Find the sections of an ad.
@@ -700,9 +703,21 @@ def find_zones(text: str, title: str | None = None) -> list[Zone]:
     field_line = -1
     layout = _read_layout(text)
     units = layout.units
+    items = end = 0
     for position, unit in enumerate(units):
         label: ZoneLabel
+        gap = text[end : unit.start]
+        end = unit.end
+        if section is not None and unit.heading is None:
+            if _RULE.search(gap) and units[position - 1].heading is None:
+                section = None
+            elif "\n" in gap and gap.rpartition("\n")[2].strip():
+                items += 1
+            elif "\n" in gap and items > 1 and _is_paragraph(text[unit.start : unit.end]):
+                # Behind its list a section has ended, whether or not a heading says so.
+                section = section._replace(mixed=True)
         if unit.heading is not None:
+            items = 0
             label = unit.heading.label
             if unit.heading.scope == "line":
                 field, field_line = unit.heading, unit.line
@@ -738,6 +753,10 @@ def find_zones(text: str, title: str | None = None) -> list[Zone]:
     ]
 
 
+def _is_paragraph(line: str) -> bool:
+    return len(line) > 60 and line[-1] in ".!?"
+
+
 def _is_title(text: str, units: Sequence[_Unit], title: str | None) -> bool:
     first = units[0]
     line = text[first.start : first.end]
@@ -766,7 +785,7 @@ def _sentence_zone(sentence: str, tokens: Sequence[Token], section: _Heading | N
     if section is not None and section.label in BOILERPLATE_ZONES:
         if asked >= 4 and asked > strength + 1:
             return "requirements" if scores["requirements"] >= scores["duties"] else "duties"
-        return section.label
+        return boilerplate if strength >= max(4, scores[section.label] + 1) else section.label
     if section is not None and not section.mixed:
         clear = (strength >= 4 and strength > asked) or (strength >= 3 and asked <= 1)
         return boilerplate if clear else section.label

@@ -6,15 +6,18 @@ from extractor.errors import InvalidPostingError
 from extractor.records import (
     Candidate,
     Evidence,
+    Experience,
     JobPosting,
     JobResult,
     OccupationMatch,
     Provenance,
+    Qualification,
     RoleAssessment,
     Skill,
     SkillMatch,
     TaskMatch,
     TaskScores,
+    Years,
     Zone,
 )
 
@@ -40,10 +43,12 @@ class FakeExtractor:
         self.seen = []
 
     @classmethod
-    def load(cls, taxonomy="default", *, encoder="minilm"):
+    def load(cls, taxonomy="default", *, encoder="accurate"):
         return cls()
 
     def extract(self, text, *, title=None, id="ad"):  # noqa: A002 - as the engine has it
+        if isinstance(text, JobPosting):
+            id, text, title = text.id, text.text, text.title  # noqa: A001
         JobPosting(id=id, text=text, title=title).check()
         start = text.find("Python")
         skills = ()
@@ -60,6 +65,8 @@ class FakeExtractor:
                 requirement="required",
                 zone="requirements",
                 alternatives=(CANDIDATE,),
+                level="advanced",
+                years=Years(minimum=2.5),
             )
             skills = (
                 Skill(
@@ -69,6 +76,8 @@ class FakeExtractor:
                     score=0.875,
                     requirement="required",
                     matches=(match,),
+                    level="advanced",
+                    years=Years(minimum=2.5),
                 ),
             )
         scores = TaskScores(automation=0.25, augmentation=0.75, channel="cognitive")
@@ -98,6 +107,26 @@ class FakeExtractor:
                 ),
             ),
             zones=(Zone(start=0, end=len(text), label="other"),),
+            qualifications=(
+                Qualification(
+                    start=0,
+                    end=2,
+                    text=text[:2],
+                    kind="degree",
+                    level="master",
+                    requirement="required",
+                    zone="other",
+                ),
+            ),
+            experience=Experience(
+                start=0,
+                end=2,
+                text=text[:2],
+                years=Years(minimum=3, maximum=5),
+                requirement="required",
+                zone="other",
+            ),
+            language="en",
             provenance=self.provenance,
         )
 

@@ -77,6 +77,16 @@ def test_extract_writes_json(run, ad):
     assert record.skills[0].matches[0].start == 8
 
 
+def test_extract_reads_html(run, tmp_path):
+    page = tmp_path / "ad.html"
+    page.write_text("<title>x</title><p>Python &amp; SQL")
+    for arguments in (["extract", page], ["extract", "-", "--html"]):
+        result = run(*arguments, "--json", input=page.read_text())
+        record = JobResult.model_validate_json(result.stdout)
+        assert record.skills[0].matches[0].start == 0
+        assert record.zones[0].end == len("Python & SQL")
+
+
 @pytest.mark.parametrize("arguments", [["extract", "-"], ["extract"]])
 def test_extract_reads_standard_input(run, arguments):
     result = run(*arguments, "--json", input="Python")

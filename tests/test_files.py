@@ -74,6 +74,23 @@ def test_reads_rows_of_every_format(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_a_column_of_html(tmp_path, suffix):
+    rows = [{"id": "a", "text": "plain & simple", "page": "<p>Cook &amp; bake", "title": "Cook"}]
+    path = write_rows(tmp_path / f"ads{suffix}", rows)
+
+    (posting,) = read_postings(path, columns=ColumnNames(html="page"))
+    (plain,) = read_postings(path, columns=ColumnNames(text="page"))
+
+    assert posting == JobPosting.from_html(
+        "a", "<p>Cook &amp; bake", title="Cook", meta={"text": "plain & simple"}
+    )
+    assert posting.text == "Cook & bake"
+    assert plain.text == "<p>Cook &amp; bake"  # nothing is taken for HTML by itself
+    with pytest.raises(InputFileError, match=r"no column 'body' for the html.*--html-column"):
+        read_postings(path, columns=ColumnNames(html="body"))
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
 def test_columns_by_name(tmp_path, suffix):
     rows = [{"nr": 7, "body": "Cook soup", "job": "Cook", "when": "2020", "branch": "Food"}]
     columns = ColumnNames(id="nr", text="body", title="job", date="when", industry="branch")
@@ -394,7 +411,7 @@ def test_parquet_of_results_has_the_documented_schema(tmp_path):
     table = pq.read_table(path)
 
     assert table.schema.equals(RESULT_SCHEMA, check_metadata=False)
-    assert table.schema.metadata[b"jobshift.schema_version"] == b"1"
+    assert table.schema.metadata[b"jobshift.schema_version"] == b"2"
     assert table["id"].to_pylist() == [str(n) for n in range(600)]
     assert set(JobResult.model_fields) == set(RESULT_SCHEMA.names)
 

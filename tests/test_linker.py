@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from extractor.encoders import HashingEncoder
+from extractor.encoders import CachedEncoder, HashingEncoder
 from extractor.errors import ArtefactError
 from extractor.index import FormIndex, build_index, load_index
 from extractor.linker import Linker, LinkerModel, Query, Ranking
@@ -17,7 +17,8 @@ CONCEPTS = (
 )
 ENCODER = HashingEncoder(64)
 INDEX = FormIndex.build(CONCEPTS, ENCODER)
-MODEL = LinkerModel("test", (1.0, 1.0, 0.0, 1.0, 0.0), (2.0, 2.0, 0.0, 1.0, 0.0), -4.0, 0.5)
+WEIGHTS = (1.0, 1.0, 0.0, 1.0, 0.0, 0.0)
+MODEL = LinkerModel("test", WEIGHTS, (2.0, 2.0, 0.0, 1.0, 0.0, 0.0), -4.0, 0.5)
 
 
 def test_search_agrees_with_brute_force():
@@ -45,8 +46,8 @@ def test_lexical_score_prefers_the_concept_that_shares_words():
 
 def test_best_phrase_and_exact_name_decide():
     phrases = (Phrase(0, 4, "Java"), Phrase(9, 23, "budget planner"))
-    linker = Linker(INDEX, ENCODER, MODEL)
-    query = Query("Java and budget planner", phrases, {1: 1.0})
+    linker = Linker(INDEX, CachedEncoder(ENCODER), MODEL)
+    query = Query("Java and budget planner", 0, phrases, {1: 1.0})
     (ranking,) = linker.rank([query])
     assert ranking.concepts[0] == 1
     assert ranking.phrases[0] == 0
@@ -63,16 +64,16 @@ def ranking(*rows):
         np.array(concepts),
         np.array(probabilities, dtype=np.float32),
         np.array(probabilities, dtype=np.float32),
-        np.zeros((len(rows), 5), dtype=np.float32),
+        np.zeros((len(rows), 6), dtype=np.float32),
         np.array(phrases),
     )
 
 
 def test_same_words_give_one_concept_and_alternatives():
     query = Query(
-        "x" * 30, (Phrase(0, 5, "xxxxx"), Phrase(3, 9, "xxxxxx"), Phrase(20, 25, "x")), {}
+        "x" * 30, 0, (Phrase(0, 5, "xxxxx"), Phrase(3, 9, "xxxxxx"), Phrase(20, 25, "x")), {}
     )
-    links = Linker(INDEX, ENCODER, MODEL).decide(
+    links = Linker(INDEX, CachedEncoder(ENCODER), MODEL).decide(
         query, ranking((0, 0.9, 0), (1, 0.8, 1), (2, 0.6, 2))
     )
     assert [link.concept for link in links] == [0, 2]
@@ -80,13 +81,13 @@ def test_same_words_give_one_concept_and_alternatives():
 
 
 def test_nothing_above_the_threshold_is_no_concept():
-    query = Query("x", (Phrase(0, 1, "x"),), {})
-    assert Linker(INDEX, ENCODER, MODEL).decide(query, ranking((0, 0.49, 0))) == []
+    query = Query("x", 0, (Phrase(0, 1, "x"),), {})
+    assert Linker(INDEX, CachedEncoder(ENCODER), MODEL).decide(query, ranking((0, 0.49, 0))) == []
 
 
 def test_whole_sentence_is_the_span_where_it_fits_better_than_any_phrase():
-    query = Query("x", (Phrase(0, 1, "x"),), {})
-    (link,) = Linker(INDEX, ENCODER, MODEL).decide(query, ranking((0, 0.9, -1)))
+    query = Query("x", 0, (Phrase(0, 1, "x"),), {})
+    (link,) = Linker(INDEX, CachedEncoder(ENCODER), MODEL).decide(query, ranking((0, 0.9, -1)))
     assert (link.phrase, link.method) == (None, "sentence")
 
 

@@ -82,6 +82,40 @@ def test_html_keeps_offsets_and_gives_the_same_skills(mini_engine):
             assert html[match.start : match.end] == match.text
 
 
+def test_posting_from_html_comes_with_levels_and_qualifications(mini_engine):
+    html = (
+        "<h3>Requirements</h3><ul><li>5+ years of Python &amp; advanced <b>SQL</b></li>"
+        "<li>Bachelor's degree in mathematics</li><li>At least 3 years of experience</li></ul>"
+    )
+    posting = JobPosting.from_html("ad", html)
+    result = mini_engine.extract(posting)
+
+    skills = {skill.concept_id: skill for skill in result.skills}
+    assert skills["m:python"].years.minimum == 5
+    assert (skills["m:sql"].level, skills["m:sql"].years) == ("advanced", None)
+    (match,) = skills["m:sql"].matches
+    assert [html[a:b] for a, b in posting.source_spans(match.start, match.end)] == ["SQL"]
+    (degree,) = result.qualifications
+    assert (degree.kind, degree.level, degree.field) == ("degree", "bachelor", "mathematics")
+    assert posting.text[degree.start : degree.end] == degree.text
+    assert degree.requirement == "required"
+    assert result.experience.years.minimum == 3
+
+
+def test_an_ad_in_another_language_is_reported_and_not_read(mini_engine):
+    german = (
+        "Wir suchen eine Entwicklerin mit Kenntnissen in Python und SQL für unser Büro in Leipzig. "
+        "Sie schreiben Abfragen, prüfen Daten und stimmen sich mit den Fachabteilungen ab."
+    )
+    english = JobPosting(id="en", text=AD)
+    first, second = mini_engine.extract_batch([JobPosting(id="de", text=german), english])
+    assert (first.id, first.language, first.skills, first.error) == ("de", "de", (), None)
+    assert first.role.label is None
+    assert "in German (de); only English is read" in first.role.abstained
+    assert (second.id, second.language) == ("en", "en")
+    assert second.skills
+
+
 def test_role_and_occupation_come_with_scores(mini_engine):
     result = mini_engine.extract(AD, title="Data Analyst")
     assert result.occupations[0].label == "data analyst"

@@ -386,3 +386,28 @@ def test_real_ads() -> None:
     assert labels == set(ZONE_LABELS)
     for text in texts[::10]:
         check_offsets(text)
+
+
+def test_a_ruled_line_ends_a_section() -> None:
+    text = "Requirements:\n- Python\n- SQL\n\n-----------\nWe sell tea in 40 countries.\n"
+    assert zone_of(text, "SQL") == "requirements"
+    assert zone_of(text, "tea") == "about"
+    underlined = "Requirements\n------------\nPatience and a sense of order\n"
+    assert zone_of(underlined, "Patience") == "requirements"
+
+
+def test_a_section_ends_behind_its_list() -> None:
+    text = (
+        "Requirements:\n- Python\n- SQL\n- Linux\n\nAt Acme we build clocks that people love and "
+        "keep for a lifetime.\n"
+    )
+    assert zone_of(text, "Linux") == "requirements"
+    assert zone_of(text, "clocks") == "about"
+
+
+def test_equal_opportunities_under_benefits() -> None:
+    text = (
+        "Benefits:\n- Free lunch\nWe are an equal opportunity employer and do not discriminate.\n"
+    )
+    assert zone_of(text, "Free lunch") == "benefits"
+    assert zone_of(text, "discriminate") == "about"

@@ -22,6 +22,7 @@ from extractor.records import (
     Skill,
     SkillMatch,
 )
+from extractor.spans import FoundSpan
 from taxonomies.errors import TaxonomyNotInstalledError
 from taxonomies.records import Concept, Taxonomy
 
@@ -120,6 +121,18 @@ class FakeEngine:
                 for c in self._rank(title, "occupation")[:k]
             ]
             for title in titles
+        ]
+
+    def spans_batch(self, texts: Sequence[str]) -> list[list[FoundSpan]]:
+        """The first two words of a text as a skill and its last one as knowledge."""
+        return [
+            [
+                FoundSpan(0, len(" ".join(words[:2])), "SKILL", 0.75),
+                FoundSpan(len(text) - len(words[-1]), len(text), "KNOWLEDGE", 0.5),
+            ]
+            if len(words := text.split()) > 1
+            else []
+            for text in texts
         ]
 
     def requirements(self, text: str, spans: Sequence[tuple[int, int]]) -> list[Requirement]:

@@ -5,6 +5,7 @@ import pytest
 from eval.baselines import (
     BM25,
     ExactLabels,
+    read_ilo_roles,
     role_by_majority,
     role_by_occupation,
     role_by_skills,
@@ -87,13 +88,21 @@ def test_tfidf_is_left_out_where_there_is_too_little():
 @pytest.mark.parametrize(
     ("codes", "label", "nearest"),
     [
-        (["", "43-9021.00"], "threatened", "threatened"),
-        (["2221.1"], "unaffected", "augmented"),
-        (["", "no such code"], "augmented", "augmented"),
+        (["", "4132"], "threatened", "threatened"),
+        (["2221.1", "4132"], "unaffected", "augmented"),
+        (["", "43-9021.00"], "augmented", "augmented"),
     ],
 )
-def test_role_by_occupation_takes_the_first_known_code(codes, label, nearest):
-    assert role_by_occupation(codes)[:2] == (label, nearest)
+def test_role_by_occupation_takes_the_first_known_group(tmp_path, codes, label, nearest):
+    published = tmp_path / "isco.jsonl"
+    published.write_text(
+        '{"isco": "4132", "ilo_potential_2025": "Exposed: Gradient 4"}\n'
+        '{"isco": "2221", "ilo_potential_2025": "Minimal Exposure"}\n'
+        '{"isco": "0110", "ilo_potential_2025": null}\n'
+    )
+    classes = read_ilo_roles(published)
+    assert len(classes) == 2
+    assert role_by_occupation(codes, classes)[:2] == (label, nearest)
 
 
 def test_role_by_skills_needs_two_clauses_about_building_ml():

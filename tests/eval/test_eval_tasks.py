@@ -87,7 +87,8 @@ def test_spans_by_label(report, rows_file):
         {"start": 0, "end": 10, "label": "SKILL"},
         {"start": 15, "end": 33, "label": "KNOWLEDGE"},
     ]
-    # Predicted: "bake bread" SKILL and "Python" KNOWLEDGE, whose gold is longer.
+    # Found in each row: its first two words as SKILL, its last one as KNOWLEDGE. "bake bread" is
+    # right, "programming" lies in a longer gold span.
     path = rows_file(
         {"text": "bake bread and Python programming", "spans": spans},
         {"text": "implied prune trees", "spans": []},
@@ -101,14 +102,18 @@ def test_spans_by_label(report, rows_file):
     )
     result = report("spans", path, soft)
     found = values(result["metrics"])
-    assert found["strict_precision/SKILL"] == pytest.approx(1 / 2)
+    assert found["strict_precision/SKILL"] == pytest.approx(1 / 3)
     assert found["strict_recall/SKILL"] == 1
-    assert found["strict_f1/SKILL"] == pytest.approx(2 / 3)
+    assert found["strict_f1/SKILL"] == pytest.approx(1 / 2)
     assert found["strict_f1/KNOWLEDGE"] == 0
-    assert found["overlap_f1/KNOWLEDGE"] == 1
+    assert found["overlap_f1/KNOWLEDGE"] == pytest.approx(1 / 2)
     assert found["strict_recall/SOFT_SKILL"] == found["overlap_recall/SOFT_SKILL"] == 0.5
     assert "strict_precision/SOFT_SKILL" not in found
-    # The baseline finds the implied skill, too, and has no idea of sentences.
+    # Linked: "bake bread", "Python" and "prune trees"; an implied skill has no place.
+    linked = values(result["baselines"]["linked skills"])
+    assert linked["strict_precision/SKILL"] == pytest.approx(1 / 2)
+    assert linked["overlap_f1/KNOWLEDGE"] == 1
+    # Exact labels take the implied skill for named, too.
     assert values(result["baseline"])["strict_precision/SKILL"] == pytest.approx(1 / 3)
 
 
@@ -173,7 +178,8 @@ def role(text, label, **more):
     return {"title": "Baker", "text": text, "label": label, **more}
 
 
-def test_roles(report, rows_file):
+def test_roles(report, rows_file, monkeypatch, tmp_path):
+    monkeypatch.setattr("eval.tasks.ILO_EXPOSURE", tmp_path / "absent.jsonl")
     path = rows_file(
         role("created", "created"),
         role("threatened", "threatened", nearest="threatened", channel="cognitive"),
@@ -198,7 +204,8 @@ def test_roles(report, rows_file):
     assert found["ece"] == pytest.approx((abs(2.8 - 3) + 0.1) / 5)
     assert "pairs_right" not in found
     assert result["confusion"]["unaffected"]["abstained"] == 1
-    assert list(result["baselines"]) == ["title keywords", "occupation", "AI skills", "majority"]
+    assert list(result["baselines"]) == ["title keywords", "AI skills", "majority"]
+    assert any("without the baseline of ILO" in note for note in result["notes"])
     assert result["baselines"]["title keywords"] == result["baseline"]
     assert values(result["baseline"])["f1/augmented"] == pytest.approx(2 / 6)
     assert values(result["baselines"]["majority"])["accuracy"] == 2 / 5
@@ -214,6 +221,15 @@ def test_pairs_are_right_only_if_both_are(report, rows_file):
         role("created", "created", pair="C", same_as_pair=True),  # its other half is missing
     )
     assert values(report("roles", path)["metrics"])["pairs_right"] == 0.5
+
+
+def test_roles_have_a_baseline_of_published_exposure(report, rows_file, monkeypatch, tmp_path):
+    published = tmp_path / "isco.jsonl"
+    published.write_text('{"isco": "7512", "ilo_potential_2025": "Not Exposed"}\n')
+    monkeypatch.setattr("eval.tasks.ILO_EXPOSURE", published)
+    result = report("roles", rows_file(role("x", "augmented"), role("y", "threatened")))
+    # The engine finds no occupation, so the class is the one without any.
+    assert values(result["baselines"]["occupation (ILO)"])["accuracy"] == 1 / 2
 
 
 def test_roles_have_a_learned_baseline_from_fifty_rows_on(report, rows_file):

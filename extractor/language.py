@@ -1,0 +1,100 @@
+"""Tells in which language an ad is written.
+
+The classifier is py3langid (Lui and Baldwin, langid.py, ACL 2012): deterministic, 5 MB, no network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from extractor.zones import mask_markup
+
+__all__ = ["ENGLISH", "LANGUAGE_NAMES", "detect_language"]
+
+ENGLISH = "en"
+
+SHORTEST = 80
+"""Letters below which a text does not tell its language: names of tools look like any."""
+
+PASSAGE = 200
+"""Letters that are classified at once, so that mixed ads are seen."""
+
+PASSAGES = 8
+"""Passages of a long ad that are looked at, spread evenly."""
+
+ENGLISH_SHARE = 1 / 3
+"""From this share of its letters on, an ad that is partly English is read."""
+
+LANGUAGE_NAMES = {
+    "af": "Afrikaans", "ar": "Arabic", "bg": "Bulgarian", "bn": "Bengali", "ca": "Catalan",
+    "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "es": "Spanish",
+    "et": "Estonian", "fa": "Persian", "fi": "Finnish", "fr": "French", "he": "Hebrew",
+    "hi": "Hindi", "hr": "Croatian", "hu": "Hungarian", "id": "Indonesian", "is": "Icelandic",
+    "it": "Italian", "ja": "Japanese", "ko": "Korean", "lt": "Lithuanian", "lv": "Latvian",
+    "nl": "Dutch", "no": "Norwegian", "pl": "Polish", "pt": "Portuguese",
+    "ro": "Romanian", "ru": "Russian", "sk": "Slovak", "sl": "Slovene", "sr": "Serbian",
+    "sv": "Swedish", "th": "Thai", "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese",
+    "zh": "Chinese",
+}  # fmt: skip
+"""Languages that are told apart besides English."""
+
+_NO_WORDS = re.compile(r"https?://\S+|www\.\S+|[\w.+-]{1,64}@\S{1,64}|[\d_]+")
+_WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+
+
+@cache
+def _identifier() -> Any:
+    """The classifier, of frequent languages alone: names of tools look like rare ones."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
+    identifier.set_languages([ENGLISH, *LANGUAGE_NAMES])
+    return identifier
+
+
+def detect_language(text: str) -> str | None:
+    """Detect the language of an ad.
+
+    Each passage is classified by itself; an English ad with a paragraph in another language stays
+    English.
+
+    Args:
+        text: The ad.
+
+    Returns:
+        The code of ISO 639-1, or None if the text is too short to tell.
+    """
+    identifier = _identifier()
+    letters: Counter[str] = Counter()
+    passages = list(_passages(_NO_WORDS.sub(" ", mask_markup(text))))
+    for passage in passages[:: -(-len(passages) // PASSAGES) or 1]:
+        letters[str(identifier.classify(passage)[0])] += _count_letters(passage)
+    total = letters.total()
+    if total < SHORTEST:
+        return None
+    if letters[ENGLISH] >= ENGLISH_SHARE * total:
+        return ENGLISH
+    return max(letters, key=lambda code: letters[code])
+
+
+def _count_letters(text: str) -> int:
+    # A Chinese, Japanese or Korean character says as much as several letters.
+    return sum(map(str.isalpha, text)) + 3 * len(_WIDE.findall(text))
+
+
+def _passages(text: str) -> Iterator[str]:
+    """Cut a text into passages of whole lines; a long line is cut at blanks."""
+    passage, letters = "", 0
+    for line in text.split("\n"):
+        for part in re.findall(r"(?:\S{1,400}\s*){1,60}", line) or [line]:
+            passage += part + "\n"
+            letters += _count_letters(part)
+            if letters >= PASSAGE:
+                yield passage
+                passage, letters = "", 0
+    if letters:
+        yield passage
