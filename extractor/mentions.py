@@ -437,7 +437,7 @@ class _Compounds:
         names = [WORD.findall(name) for concept in concepts for name in concept.names]
         lowered = [[word.lower() for word in words] for words in names]
         self._words = {word for words in lowered for word in words}
-        pairs = {
+        pairs = Counter(
             pair
             for words in lowered
             for pair in pairwise(words)
@@ -445,8 +445,10 @@ class _Compounds:
             and "".join(pair).isalpha()
             and len(pair[1]) > 2
             and (len(pair[0]) > 2 or pair[0] == "e")
-        }
-        self._apart = {"".join(pair): pair for pair in pairs if "".join(pair) in self._words}
+        )
+        # Rare ones first, so that of two ways to part a word the usual one stays.
+        usual_last = (pair for pair, _ in reversed(pairs.most_common()))
+        self._apart = {"".join(p): p for p in usual_last if "".join(p) in self._words}
 
     def variants(self, name: str) -> Iterator[str]:
         """Spellings of a name with one compound written the other way.

@@ -10,6 +10,8 @@ from extractor.interfaces import Encoder
 ENCODERS = [
     pytest.param(HashingEncoder, id="hashing"),
     pytest.param(lambda: CachedEncoder(HashingEncoder(64)), id="cached"),
+    pytest.param(lambda: load_encoder("accurate"), id="accurate"),
+    pytest.param(lambda: load_encoder("fast"), id="fast"),
     pytest.param(lambda: load_encoder("minilm"), id="minilm"),
 ]
 
@@ -26,6 +28,24 @@ def test_contract(make):
     np.testing.assert_allclose(vectors[0], vectors[3], atol=1e-6)
     np.testing.assert_allclose(encoder.encode(texts[::-1])[::-1], vectors, atol=1e-5)
     assert encoder.encode([]).shape == (0, encoder.dimension)
+
+
+def test_a_part_is_read_in_its_context():
+    encoder = load_encoder("accurate")
+    texts = ["We ride the train to work.", "You train new colleagues.", "x " * 500 + "train"]
+    parts = [[(12, 17)], [(4, 9), (0, 25)], [(1000, 1005)]]
+    vectors, of_parts = encoder.encode_parts(texts, parts)
+    np.testing.assert_allclose(vectors, encoder.encode(texts), atol=1e-3)
+    assert [len(found) for found in of_parts] == [1, 2, 1]
+    assert of_parts[0][0] @ of_parts[1][0] < 0.95
+    # What lies behind the last token that is read has the vector of the text.
+    np.testing.assert_allclose(of_parts[2][0], vectors[2], atol=1e-6)
+
+
+def test_a_part_is_read_alone_where_the_encoder_knows_no_context():
+    encoder = CachedEncoder(HashingEncoder(64))
+    _, (parts,) = encoder.encode_parts(["use Java daily"], [[(4, 8)]])
+    np.testing.assert_allclose(parts[0], HashingEncoder(64).encode(["Java"])[0])
 
 
 class Counting:
