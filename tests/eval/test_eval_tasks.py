@@ -357,7 +357,7 @@ def test_the_real_engine_scores_well_on_its_own_labels(rows_file, tmp_path):
     from eval.__main__ import app
     from eval.engine import load_engine
 
-    concepts = list(load_engine("default", "minilm").taxonomy.of_kind("skill"))[:40]
+    concepts = list(load_engine("default", "accurate").taxonomy.of_kind("skill"))[:40]
     path = rows_file(*[{"text": c.label, "links": [link(c.id)]} for c in concepts])
     result = CliRunner().invoke(app, ["linking", str(path), "--json", str(tmp_path / "out.json")])
     assert result.exit_code == 0, result.output
