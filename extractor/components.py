@@ -17,7 +17,7 @@ from spacy.tokens import Doc, Span, SpanGroup
 
 from extractor.errors import ArtefactError
 from extractor.levels import Mastery, find_experience, find_mastery
-from extractor.linker import Link, Linker, LinkerModel, Query
+from extractor.linker import Link, Linker, LinkerModel, Named, Query
 from extractor.mentions import Mention
 from extractor.occupations import OccupationFinder
 from extractor.phrases import Phrase, candidate_phrases
@@ -125,22 +125,29 @@ class Mentions(Component[list[Mention]]):
         self.resources = resources
 
     def predict(self, docs: Sequence[Doc]) -> list[list[Mention]]:
-        """Find the names in each document."""
-        return [self.resources.index.skills.matcher.find(doc.text) for doc in docs]
+        """Find the names in each document, those included that are not meant as such."""
+        return [self.resources.index.skills.matcher.read(doc.text) for doc in docs]
 
     def set_annotations(self, doc: Doc, prediction: list[Mention]) -> None:
         """Write `doc.spans["mentions"]`.
 
         `attrs` holds the lists `start`, `end` and `concepts` ([id, fit] pairs), parallel to the
-        spans; a span is widened to whole tokens, `start` and `end` are exact.
+        spans; a span is widened to whole tokens, `start` and `end` are exact. `attrs["refused"]`
+        lists [start, end, ids] of words that have the name of a concept and do not mean it.
         """
-        group = _group(doc, "mentions", [(m.start, m.end, "") for m in prediction])
-        group.attrs["start"] = [mention.start for mention in prediction]
-        group.attrs["end"] = [mention.end for mention in prediction]
+        named = [mention for mention in prediction if mention.concepts]
+        group = _group(doc, "mentions", [(m.start, m.end, "") for m in named])
+        group.attrs["start"] = [mention.start for mention in named]
+        group.attrs["end"] = [mention.end for mention in named]
         concepts = self.resources.index.skills.concepts
         group.attrs["concepts"] = [
             [[concepts[position].id, fit] for position, fit in mention.concepts]
+            for mention in named
+        ]
+        group.attrs["refused"] = [
+            [mention.start, mention.end, [concepts[position].id for position in mention.refused]]
             for mention in prediction
+            if mention.refused
         ]
         doc.spans["mentions"] = group
 
@@ -524,33 +531,44 @@ def _group(doc: Doc, name: str, places: Sequence[tuple[int, int, str]]) -> SpanG
 
 
 def _mentions(doc: Doc, positions: dict[str, int]) -> list[Mention]:
+    """What `Mentions` wrote, in the order of the text."""
     attrs = doc.spans["mentions"].attrs if "mentions" in doc.spans else {}
     columns = (attrs.get(name, []) for name in ("start", "end", "concepts"))
-    return [
+    named = [
         Mention(start, end, tuple((positions[i], fit) for i, fit in concepts))
         for start, end, concepts in zip(*columns, strict=True)
     ]
+    refused = [
+        Mention(start, end, (), tuple(positions[i] for i in ids))
+        for start, end, ids in attrs.get("refused", [])
+    ]
+    return sorted(named + refused)
 
 
 def _query(
     sentence: Span, mentions: Sequence[Mention], marks: Sequence[tuple[int, int, float]]
 ) -> Query:
     """What the linker looks at in a sentence: its words, phrases and the names in it."""
-    named = [m for m in mentions if sentence.start_char <= m.start and m.end <= sentence.end_char]
+    within = [m for m in mentions if sentence.start_char <= m.start and m.end <= sentence.end_char]
+    named = [mention for mention in within if mention.concepts]
     words, offset = sentence.text, sentence.start_char
-    exact: dict[int, float] = {}
+    exact: dict[int, Named] = {}
     # A part of a name is no phrase of its own: "ML" in "ML models".
     phrases = {
         phrase.text.lower(): phrase
         for phrase in candidate_phrases(sentence)
         if not any(m.start <= phrase.start and phrase.end <= m.end for m in named)
     }
+    names: dict[str, Phrase] = {}
     for mention in named:
         text = words[mention.start - offset : mention.end - offset]
-        phrases[text.lower()] = Phrase(mention.start, mention.end, text)
+        phrase = names.setdefault(text.lower(), Phrase(mention.start, mention.end, text))
         for position, fit in mention.concepts:
-            exact[position] = max(fit, exact.get(position, 0.0))
-    return Query(words, offset, tuple(sorted(phrases.values())), exact, tuple(marks))
+            if position not in exact or fit > exact[position].fit:
+                exact[position] = Named(fit, phrase)
+    refused = {position for mention in within for position in mention.refused} - exact.keys()
+    every = tuple(sorted((phrases | names).values()))
+    return Query(words, offset, every, exact, frozenset(refused), tuple(marks))
 
 
 def _marks(doc: Doc) -> list[tuple[int, int, float]]:

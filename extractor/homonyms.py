@@ -177,6 +177,7 @@ LIST_GLUE = frozenset({",", "/", "", "and", "or", "with", "&", ", and", ", or", 
 USED_BY = frozenset({"in", "with", "via"})
 NUMBER = re.compile(r"^ v?\d[\w.]*")
 VERSION = re.compile(r"v?\d+(?:\.\d+)*[a-z]{0,2}$")
+YEAR = re.compile(r"(?:19|20)\d\d")
 NEAR = 5
 WIDE = 12
 """How many words to each side are looked at."""
@@ -251,7 +252,11 @@ class Context:
             if not mates:
                 return False
             case = -2
-        elif (exact or doubt is not Doubt.proper) and _stands_out(written, others, bool(before)):
+        elif (
+            (exact or doubt is not Doubt.proper)
+            and _stands_out(written, others, bool(before))
+            and not (written.isupper() and self._is_shouted(first, last))
+        ):
             case = 2
         evidence = case + self._for(number, mates, before, behind)
         evidence += self._against(first, last, before, behind, case)
@@ -394,7 +399,9 @@ class Context:
             evidence -= 3
         if previous in PERSON_BEFORE or (previous == "to" and not ADDRESSED.isdisjoint(near)):
             evidence -= 3
-        if previous == "in" and not PLACE_BEFORE.isdisjoint(near):
+        if previous == "in" and (
+            not PLACE_BEFORE.isdisjoint(near) or YEAR.fullmatch(following or " ")
+        ):
             evidence -= 3
         if previous == "join" or (previous == "at" and ABLE_AT.isdisjoint(near)):
             evidence -= 3
@@ -417,6 +424,19 @@ class Context:
             return False
         word = self._word(index)
         return word[0].isupper() and word.lower() in forms
+
+    def _is_shouted(self, first: int, last: int) -> bool:
+        """Whether a word beside a name is written in capitals, too: "LESS PAPERWORK"."""
+        beside = [
+            index
+            for index, gap in ((first - 1, first - 1), (last + 1, last))
+            if 0 <= index < len(self.spans) and self._gap(gap) == " "
+        ]
+        return any(
+            self._word(index).isupper() and len(self._word(index)) > 1
+            for index in beside
+            if index not in self._known
+        )
 
     def _in_longer_name(self, first: int, last: int) -> int:
         """Evidence against a name that capitalised words continue: "Rust Belt", "La Scala"."""

@@ -10,8 +10,9 @@ A concept's score for a sentence adds up, each with a weight:
 - how probable it is that the words name a skill at all, as the span finder has it.
 
 The few weights rank; a logistic regression over the same values says how probable it is that a
-concept is right, and below a threshold the answer is "no concept". Both stand in
-`models/linker.json`, made by `python -m training.linker`.
+concept is right, and below a threshold the answer is "no concept". A tool must be named: no
+paraphrase of "Excel" means Excel. All numbers stand in `models/linker.json`, made by
+`python -m training.linker`.
 """
 
 from __future__ import annotations
@@ -31,14 +32,29 @@ from extractor.index import FormIndex
 from extractor.interfaces import Vectors
 from extractor.phrases import Phrase
 
-NEAREST = 50
-"""Names looked at for each sentence and phrase, and concepts for the lexical score. Scoring
-only what these find loses nothing against scoring every concept."""
+NEAREST = 25
+"""Concepts looked at for each sentence and phrase. Scoring only what these find, instead of what
+the 50 nearest names find, changes 2 in 1,000 of the best five (see docs/linking.md)."""
+
+BY_WORDS = 50
+"""Concepts looked at for the lexical score."""
 
 ALTERNATIVES = 3
 """Most next best concepts that a link keeps."""
 
 FEATURES = ("sentence", "phrase", "lexical", "exact", "length", "marked")
+
+
+class Named(NamedTuple):
+    """A concept whose name stands in a sentence.
+
+    Attributes:
+        fit: How well the name fits (see `extractor.mentions.Mention`).
+        phrase: The name as it stands there.
+    """
+
+    fit: float
+    phrase: Phrase
 
 
 class Query(NamedTuple):
@@ -48,15 +64,16 @@ class Query(NamedTuple):
         text: The sentence.
         start: Offset of the sentence in the document.
         phrases: Its candidate phrases, offsets in the document.
-        exact: Concepts whose name stands in the sentence, by position, with the fit of the name
-            (see `extractor.mentions.Mention`).
+        exact: Concepts whose name stands in the sentence, by position; each name is a phrase.
+        refused: Concepts whose name stands in the sentence and means something else there.
         marks: Spans that name a skill or knowledge, as (start, end, probability).
     """
 
     text: str
     start: int
     phrases: tuple[Phrase, ...]
-    exact: dict[int, float]
+    exact: dict[int, Named]
+    refused: frozenset[int] = frozenset()
     marks: tuple[tuple[int, int, float], ...] = ()
 
     def marked(self, phrases: NDArray[np.int64]) -> Vectors:
@@ -88,7 +105,7 @@ class Ranking(NamedTuple):
         probabilities: Estimated probability that each is right, shape (n,).
         features: Values behind both, shape (n, len(FEATURES)).
         phrases: For each concept the number of the phrase that fits best, -1 where the whole
-            sentence fits better or there is no phrase, shape (n,).
+            sentence fits better or there is no phrase, shape (n,). A named concept has its name.
     """
 
     concepts: NDArray[np.int64]
@@ -107,6 +124,8 @@ class LinkerModel:
         weights: Weight of each of `FEATURES` in the ranking score.
         coefficients: Coefficient of each feature in the log-odds of being right.
         intercept: Intercept of the log-odds.
+        named_tool: Probability that a tool is right whose label stands in the sentence. The
+            regression cannot tell: neither sentences nor other words are like "Excel".
         threshold: Probability below which a concept is not returned.
     """
 
@@ -114,6 +133,7 @@ class LinkerModel:
     weights: tuple[float, ...]
     coefficients: tuple[float, ...]
     intercept: float
+    named_tool: float
     threshold: float
 
     @classmethod
@@ -132,6 +152,7 @@ class LinkerModel:
             weights=tuple(fields["weights"]),
             coefficients=tuple(fields["coefficients"]),
             intercept=fields["intercept"],
+            named_tool=fields["named_tool"],
             threshold=fields["threshold"],
         )
 
@@ -201,11 +222,13 @@ class Linker:
 
     def _rank(self, query: Query, vectors: Vectors, neighbours: NDArray[np.int64]) -> Ranking:
         lexical = self.index.lexical_scores(query.text)
-        by_words = np.argpartition(-lexical, min(NEAREST, len(lexical) - 1))[:NEAREST]
+        by_words = np.argpartition(-lexical, min(BY_WORDS, len(lexical) - 1))[:BY_WORDS]
         exact = np.fromiter(query.exact, dtype=np.int64, count=len(query.exact))
         concepts = np.unique(
             np.concatenate([neighbours.ravel(), by_words[lexical[by_words] > 0], exact])
         )
+        if query.refused:
+            concepts = concepts[~np.isin(concepts, list(query.refused))]
         label, best = self.index.similarities(vectors, concepts)
         cosines = label + best
         sentence = cosines[0]
@@ -217,12 +240,17 @@ class Linker:
             phrase = sentence
         spread = float(lexical.std()) or 1.0
         phrases = np.where(sentence > phrase, -1, phrases)
+        fit = np.zeros(len(concepts), dtype=np.float32)
+        for row in np.flatnonzero(np.isin(concepts, exact)):
+            named = query.exact[int(concepts[row])]
+            # A name is its own place, however well longer words around it fit.
+            fit[row], phrases[row] = named.fit, query.phrases.index(named.phrase)
         features = np.stack(
             [
                 sentence,
                 phrase,
                 (lexical[concepts] - lexical.mean()) / spread,
-                np.array([query.exact.get(int(c), 0.0) for c in concepts]),
+                fit,
                 np.log1p(self.index.label_words[concepts]),
                 query.marked(phrases),
             ],
@@ -231,6 +259,8 @@ class Linker:
         scores = features @ np.asarray(self.model.weights, dtype=np.float32)
         odds = features @ np.asarray(self.model.coefficients, dtype=np.float32)
         probabilities = 1.0 / (1.0 + np.exp(-(odds + np.float32(self.model.intercept))))
+        tools = self.index.is_tool[concepts]
+        probabilities = np.where(tools, self.model.named_tool * fit, probabilities)
         order = np.lexsort((concepts, -scores))
         return Ranking(
             concepts[order],
@@ -243,9 +273,8 @@ class Linker:
     def decide(self, query: Query, ranking: Ranking) -> list[Link]:
         """Choose the concepts that a sentence means.
 
-        A concept must reach the threshold, and a tool must be named: no paraphrase of "Excel" means
-        Excel. Of concepts that the same words speak for, the most probable one is returned and the
-        next best become its alternatives.
+        A concept must reach the threshold. Of concepts that the same words speak for, the most
+        probable one is returned and the next best become its alternatives.
 
         Returns:
             Links, most probable first.
@@ -256,8 +285,6 @@ class Linker:
         named = ranking.features[:, FEATURES.index("exact")] > 0
         rows_of_place: dict[tuple[int, int], list[int]] = {}
         for row in order:
-            if not named[row] and self.index.concepts[ranking.concepts[row]].kind == "tool":
-                continue
             place = _place(query, int(ranking.phrases[row]))
             taken = next((other for other in rows_of_place if _overlap(other, place)), place)
             rows_of_place.setdefault(taken, []).append(int(row))

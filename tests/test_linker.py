@@ -6,7 +6,7 @@ import pytest
 from extractor.encoders import CachedEncoder, HashingEncoder
 from extractor.errors import ArtefactError
 from extractor.index import FormIndex, build_index, load_index
-from extractor.linker import Linker, LinkerModel, Query, Ranking
+from extractor.linker import Linker, LinkerModel, Named, Query, Ranking
 from extractor.phrases import Phrase
 from taxonomies import Concept
 
@@ -18,7 +18,7 @@ CONCEPTS = (
 ENCODER = HashingEncoder(64)
 INDEX = FormIndex.build(CONCEPTS, ENCODER)
 WEIGHTS = (1.0, 1.0, 0.0, 1.0, 0.0, 0.0)
-MODEL = LinkerModel("test", WEIGHTS, (2.0, 2.0, 0.0, 1.0, 0.0, 0.0), -4.0, 0.5)
+MODEL = LinkerModel("test", WEIGHTS, (2.0, 2.0, 0.0, 1.0, 0.0, 0.0), -4.0, 0.8, 0.5)
 
 
 def test_search_agrees_with_brute_force():
@@ -27,14 +27,38 @@ def test_search_agrees_with_brute_force():
     vectors = ENCODER.encode(names)
     query = ENCODER.encode(["budgets", "java"])
     cosines = query @ vectors.T
-    order = np.argsort(-cosines, axis=1, kind="stable")[:, :3]
-    owner = np.array([0, 0, 0, 1, 1, 2, 2])
-    np.testing.assert_array_equal(INDEX.nearest(query, 3), owner[order])
+    means = np.stack(
+        [vectors[:3].mean(axis=0), vectors[3:5].mean(axis=0), vectors[5:].mean(axis=0)]
+    )
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    order = np.argsort(-query @ means.T, axis=1, kind="stable")
+    np.testing.assert_array_equal(INDEX.nearest(query, 9), order)
+    np.testing.assert_array_equal(INDEX.nearest(query, 2), order[:, :2])
     label, best = INDEX.similarities(query, np.array([0, 1, 2]))
     bare = [cosines[:, 0], cosines[:, [3, 4]].max(axis=1), cosines[:, 5]]
     np.testing.assert_allclose(label, np.stack(bare, axis=1), rtol=1e-5)
     every = [cosines[:, :3].max(axis=1), cosines[:, 3:5].max(axis=1), cosines[:, 5:].max(axis=1)]
     np.testing.assert_allclose(best, np.stack(every, axis=1), rtol=1e-5)
+
+
+def test_tools_are_found_by_name_alone():
+    tools = FormIndex.build((Concept("t", "Excel", "tool"),), ENCODER)
+    assert tools.nearest(ENCODER.encode(["Excel"]), 5).shape == (1, 0)
+    linker = Linker(tools, CachedEncoder(ENCODER), MODEL)
+    phrase = Phrase(3, 8, "Excel")
+    named = Query("In Excel", 0, (phrase,), {0: Named(0.9, phrase)})
+    rankings = linker.rank([Query("In Excel", 0, (phrase,), {}), named])
+    assert linker.decide(named, rankings[0]) == []
+    (link,) = linker.decide(named, rankings[1])
+    assert (link.phrase, link.method) == (phrase, "exact")
+    assert link.probability == pytest.approx(0.8 * 0.9)
+
+
+def test_name_that_means_something_else_is_no_candidate():
+    phrase = Phrase(0, 4, "Java")
+    query = Query("Java", 0, (phrase,), {}, frozenset({1}))
+    (ranking,) = Linker(INDEX, CachedEncoder(ENCODER), MODEL).rank([query])
+    assert 1 not in ranking.concepts
 
 
 def test_lexical_score_prefers_the_concept_that_shares_words():
@@ -47,7 +71,7 @@ def test_lexical_score_prefers_the_concept_that_shares_words():
 def test_best_phrase_and_exact_name_decide():
     phrases = (Phrase(0, 4, "Java"), Phrase(9, 23, "budget planner"))
     linker = Linker(INDEX, CachedEncoder(ENCODER), MODEL)
-    query = Query("Java and budget planner", 0, phrases, {1: 1.0})
+    query = Query("Java and budget planner", 0, phrases, {1: Named(1.0, phrases[0])})
     (ranking,) = linker.rank([query])
     assert ranking.concepts[0] == 1
     assert ranking.phrases[0] == 0

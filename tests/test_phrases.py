@@ -72,6 +72,13 @@ def test_modifiers_that_are_not_coordinated_share_nothing():
     assert "verbal skills" not in phrases("You have verbal communication skills.")
 
 
+@pytest.mark.parametrize(
+    "text", ["inter-domain networking .", "Coach junior and mid-level colleagues . ."]
+)
+def test_every_phrase_has_a_place(text):
+    assert all(p.start < p.end for p in candidate_phrases(parser()(f"Experience with {text}")[:]))
+
+
 def test_no_phrase_twice():
     found = candidate_phrases(parser()("Java, Java and java.")[:])
     assert len({phrase.text.lower() for phrase in found}) == len(found)

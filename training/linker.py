@@ -91,7 +91,7 @@ def main() -> None:
     nlp = SkillExtractor.load(options.taxonomy).nlp
     component: SkillLinker = nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
     linker = component.linker
-    linker.model = LinkerModel("fit", WEIGHTS, (0.0,) * len(FEATURES), 0.0, 0.5)
+    linker.model = LinkerModel("fit", WEIGHTS, (0.0,) * len(FEATURES), 0.0, 0.0, 0.5)
     rows: list[Scored] = []
     origin: list[str] = []
     for name, texts in read_rows(options.data, options.empty, options.seed).items():
