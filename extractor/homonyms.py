@@ -337,7 +337,12 @@ class Context:
             evidence += 2
         if not CUES_BEFORE.isdisjoint(before[:NEAR]):
             evidence += 2
-        if behind and VERSION.match(behind[0]) and self._gap(last) == " ":
+        if (
+            behind
+            and VERSION.match(behind[0])
+            and self._gap(last) == " "
+            and not (YEAR.fullmatch(behind[0]) and before[:1] == ["in"])
+        ):
             evidence += 3
         elif not CUES_BEHIND.isdisjoint(behind[:3]):
             evidence += 2

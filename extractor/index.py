@@ -35,7 +35,7 @@ from taxonomies import Concept, Taxonomy
 from taxonomies.records import SKILL_KINDS
 from taxonomies.text import base_name
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised whenever files or the rules that names are matched by change."""
 ENCODE_AT_ONCE = 4096
 
@@ -163,6 +163,11 @@ class FormIndex:
     def is_tool(self) -> NDArray[np.bool_]:
         """Which concepts are tools, shape (concepts,)."""
         return np.array([concept.kind == "tool" for concept in self.concepts])
+
+    @cached_property
+    def is_proper(self) -> NDArray[np.bool_]:
+        """Which concepts have a proper name for a label: "Java", "SQL"; shape (concepts,)."""
+        return np.array([not base_name(concept.label).islower() for concept in self.concepts])
 
     @cached_property
     def _searched(self) -> tuple[NDArray[np.int64], faiss.IndexFlatIP]:

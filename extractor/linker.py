@@ -6,13 +6,17 @@ A concept's score for a sentence adds up, each with a weight:
 - the same for the candidate phrase that fits the concept best;
 - BM25 of the sentence against the names, standardised over all concepts;
 - how well a name stands in the sentence word for word;
-- the length of the label, since long labels catch fewer words by chance;
-- how probable it is that the words name a skill at all, as the span finder has it.
+- the length of the label, since long labels catch fewer words by chance.
 
-The few weights rank; a logistic regression over the same values says how probable it is that a
-concept is right, and below a threshold the answer is "no concept". A tool must be named: no
-paraphrase of "Excel" means Excel. All numbers stand in `models/linker.json`, made by
-`python -m training.linker`.
+How probable it is that a concept is right, a logistic regression says over the same values and
+
+- how probable it is that its words, and any words of the sentence, name a skill at all, as the
+  span finder has it;
+- how far it stands out from the other concepts that were scored, and its rank among them.
+
+A proper name that the context accepts ("Excel", "SQL") is as sure as such names are; and a tool
+must be named: no paraphrase of "Excel" means Excel. Below a threshold the answer is "no concept".
+All numbers stand in `models/linker.json`, made by `python -m training.linker`.
 """
 
 from __future__ import annotations
@@ -42,7 +46,10 @@ BY_WORDS = 50
 ALTERNATIVES = 3
 """Most next best concepts that a link keeps."""
 
-FEATURES = ("sentence", "phrase", "lexical", "exact", "length", "marked")
+RANKED_BY = ("sentence", "phrase", "lexical", "exact", "length")
+FEATURES = (*RANKED_BY, "marked", "asking", "share", "rank")
+SHARPNESS = 6.0
+"""Of the softmax over scores behind the feature `share`, its logarithm."""
 
 
 class Named(NamedTuple):
@@ -115,17 +122,26 @@ class Ranking(NamedTuple):
     phrases: NDArray[np.int64]
 
 
+NOTHING = Ranking(
+    np.zeros(0, dtype=np.int64),
+    np.zeros(0, dtype=np.float32),
+    np.zeros(0, dtype=np.float32),
+    np.zeros((0, len(FEATURES)), dtype=np.float32),
+    np.zeros(0, dtype=np.int64),
+)
+
+
 @dataclass(frozen=True)
 class LinkerModel:
     """Learned numbers of the linker.
 
     Attributes:
         version: Stands in provenance.
-        weights: Weight of each of `FEATURES` in the ranking score.
+        weights: Weight of each of `RANKED_BY` in the score.
         coefficients: Coefficient of each feature in the log-odds of being right.
         intercept: Intercept of the log-odds.
-        named_tool: Probability that a tool is right whose label stands in the sentence. The
-            regression cannot tell: neither sentences nor other words are like "Excel".
+        proper: Probability that a concept is right whose label is a proper name ("Excel", "SQL")
+            and stands in the sentence. The regression cannot tell: no other words are like it.
         threshold: Probability below which a concept is not returned.
     """
 
@@ -133,7 +149,7 @@ class LinkerModel:
     weights: tuple[float, ...]
     coefficients: tuple[float, ...]
     intercept: float
-    named_tool: float
+    proper: float
     threshold: float
 
     @classmethod
@@ -152,7 +168,7 @@ class LinkerModel:
             weights=tuple(fields["weights"]),
             coefficients=tuple(fields["coefficients"]),
             intercept=fields["intercept"],
-            named_tool=fields["named_tool"],
+            proper=fields["proper"],
             threshold=fields["threshold"],
         )
 
@@ -223,12 +239,12 @@ class Linker:
     def _rank(self, query: Query, vectors: Vectors, neighbours: NDArray[np.int64]) -> Ranking:
         lexical = self.index.lexical_scores(query.text)
         by_words = np.argpartition(-lexical, min(BY_WORDS, len(lexical) - 1))[:BY_WORDS]
+        by_words = by_words[(lexical[by_words] > 0) & ~self.index.is_tool[by_words]]
         exact = np.fromiter(query.exact, dtype=np.int64, count=len(query.exact))
-        concepts = np.unique(
-            np.concatenate([neighbours.ravel(), by_words[lexical[by_words] > 0], exact])
-        )
-        if query.refused:
-            concepts = concepts[~np.isin(concepts, list(query.refused))]
+        concepts = np.unique(np.concatenate([neighbours.ravel(), by_words, exact]))
+        concepts = concepts[~np.isin(concepts, list(query.refused))]
+        if not len(concepts):
+            return NOTHING
         label, best = self.index.similarities(vectors, concepts)
         cosines = label + best
         sentence = cosines[0]
@@ -245,30 +261,47 @@ class Linker:
             named = query.exact[int(concepts[row])]
             # A name is its own place, however well longer words around it fit.
             fit[row], phrases[row] = named.fit, query.phrases.index(named.phrase)
-        features = np.stack(
+        ranked_by = np.stack(
             [
                 sentence,
                 phrase,
                 (lexical[concepts] - lexical.mean()) / spread,
                 fit,
                 np.log1p(self.index.label_words[concepts]),
-                query.marked(phrases),
             ],
             axis=1,
         ).astype(np.float32)
-        scores = features @ np.asarray(self.model.weights, dtype=np.float32)
-        odds = features @ np.asarray(self.model.coefficients, dtype=np.float32)
-        probabilities = 1.0 / (1.0 + np.exp(-(odds + np.float32(self.model.intercept))))
-        tools = self.index.is_tool[concepts]
-        probabilities = np.where(tools, self.model.named_tool * fit, probabilities)
+        scores = ranked_by @ np.asarray(self.model.weights, dtype=np.float32)
         order = np.lexsort((concepts, -scores))
-        return Ranking(
-            concepts[order],
-            scores[order],
-            probabilities[order].astype(np.float32),
-            features[order],
-            phrases[order],
-        )
+        concepts, scores, phrases, fit = concepts[order], scores[order], phrases[order], fit[order]
+        shares = SHARPNESS * (scores - scores[0])
+        marked = query.marked(phrases)
+        features = np.column_stack(
+            [
+                ranked_by[order],
+                marked,
+                np.full(len(order), max((p for _, _, p in query.marks), default=0.0)),
+                shares - np.log(np.exp(shares).sum()),
+                np.log1p(np.arange(len(order))),
+            ]
+        ).astype(np.float32)
+        return Ranking(concepts, scores, self.probabilities(concepts, features), features, phrases)
+
+    def probabilities(self, concepts: NDArray[np.int64], features: Vectors) -> Vectors:
+        """How probable it is that concepts are right.
+
+        Args:
+            concepts: Positions, shape (n,).
+            features: Their values, shape (n, len(FEATURES)).
+        """
+        odds = features @ np.asarray(self.model.coefficients, dtype=np.float32)
+        implied = 1.0 / (1.0 + np.exp(-(odds + np.float32(self.model.intercept))))
+        named = self.model.proper * features[:, FEATURES.index("exact")]
+        proper, tool = self.index.is_proper[concepts], self.index.is_tool[concepts]
+        found: Vectors = np.where(
+            tool, named, np.where(proper, np.maximum(implied, named), implied)
+        ).astype(np.float32)
+        return found
 
     def decide(self, query: Query, ranking: Ranking) -> list[Link]:
         """Choose the concepts that a sentence means.

@@ -6,7 +6,7 @@ import pytest
 from extractor.encoders import CachedEncoder, HashingEncoder
 from extractor.errors import ArtefactError
 from extractor.index import FormIndex, build_index, load_index
-from extractor.linker import Linker, LinkerModel, Named, Query, Ranking
+from extractor.linker import FEATURES, Linker, LinkerModel, Named, Query, Ranking
 from extractor.phrases import Phrase
 from taxonomies import Concept
 
@@ -17,8 +17,8 @@ CONCEPTS = (
 )
 ENCODER = HashingEncoder(64)
 INDEX = FormIndex.build(CONCEPTS, ENCODER)
-WEIGHTS = (1.0, 1.0, 0.0, 1.0, 0.0, 0.0)
-MODEL = LinkerModel("test", WEIGHTS, (2.0, 2.0, 0.0, 1.0, 0.0, 0.0), -4.0, 0.8, 0.5)
+WEIGHTS = (1.0, 1.0, 0.0, 1.0, 0.0)
+MODEL = LinkerModel("test", WEIGHTS, (2.0, 2.0, 0.0, 1.0, *[0.0] * 5), -4.0, 0.8, 0.5)
 
 
 def test_search_agrees_with_brute_force():
@@ -48,6 +48,7 @@ def test_tools_are_found_by_name_alone():
     phrase = Phrase(3, 8, "Excel")
     named = Query("In Excel", 0, (phrase,), {0: Named(0.9, phrase)})
     rankings = linker.rank([Query("In Excel", 0, (phrase,), {}), named])
+    assert len(rankings[0].concepts) == 0
     assert linker.decide(named, rankings[0]) == []
     (link,) = linker.decide(named, rankings[1])
     assert (link.phrase, link.method) == (phrase, "exact")
@@ -88,7 +89,7 @@ def ranking(*rows):
         np.array(concepts),
         np.array(probabilities, dtype=np.float32),
         np.array(probabilities, dtype=np.float32),
-        np.zeros((len(rows), 6), dtype=np.float32),
+        np.zeros((len(rows), len(FEATURES)), dtype=np.float32),
         np.array(phrases),
     )
 
