@@ -14,9 +14,10 @@ How probable it is that a concept is right, a logistic regression says over the 
   span finder has it;
 - how far it stands out from the other concepts that were scored, and its rank among them.
 
-A proper name that the context accepts ("Excel", "SQL") is as sure as such names are; and a tool
-must be named: no paraphrase of "Excel" means Excel. Below a threshold the answer is "no concept".
-All numbers stand in `models/linker.json`, made by `python -m training.linker`.
+A label that stands there, and is a proper name that the context accepts ("Excel", "SQL") or has two
+words or more, is as sure as such labels are; and a tool must be named: no paraphrase of "Excel"
+means Excel. Below a threshold the answer is "no concept". All numbers stand in
+`models/linker.json`, made by `python -m training.linker`.
 """
 
 from __future__ import annotations
@@ -140,8 +141,9 @@ class LinkerModel:
         weights: Weight of each of `RANKED_BY` in the score.
         coefficients: Coefficient of each feature in the log-odds of being right.
         intercept: Intercept of the log-odds.
-        proper: Probability that a concept is right whose label is a proper name ("Excel", "SQL")
-            and stands in the sentence. The regression cannot tell: no other words are like it.
+        named: Probability that a concept is right whose label stands in the sentence and is a
+            proper name ("Excel", "SQL") or has two words or more. The regression cannot tell: what
+            it knows are likenesses.
         threshold: Probability below which a concept is not returned.
     """
 
@@ -149,7 +151,7 @@ class LinkerModel:
     weights: tuple[float, ...]
     coefficients: tuple[float, ...]
     intercept: float
-    proper: float
+    named: float
     threshold: float
 
     @classmethod
@@ -168,7 +170,7 @@ class LinkerModel:
             weights=tuple(fields["weights"]),
             coefficients=tuple(fields["coefficients"]),
             intercept=fields["intercept"],
-            proper=fields["proper"],
+            named=fields["named"],
             threshold=fields["threshold"],
         )
 
@@ -296,12 +298,12 @@ class Linker:
         """
         odds = features @ np.asarray(self.model.coefficients, dtype=np.float32)
         implied = 1.0 / (1.0 + np.exp(-(odds + np.float32(self.model.intercept))))
-        named = self.model.proper * features[:, FEATURES.index("exact")]
-        proper, tool = self.index.is_proper[concepts], self.index.is_tool[concepts]
-        found: Vectors = np.where(
-            tool, named, np.where(proper, np.maximum(implied, named), implied)
-        ).astype(np.float32)
-        return found
+        fit = features[:, FEATURES.index("exact")]
+        named = self.model.named * fit
+        sure = self.index.is_proper[concepts] | (fit == 1.0)
+        found = np.where(sure, np.maximum(implied, named), implied)
+        found = np.where(self.index.is_tool[concepts], named, found)
+        return found.astype(np.float32)
 
     def decide(self, query: Query, ranking: Ranking) -> list[Link]:
         """Choose the concepts that a sentence means.

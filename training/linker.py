@@ -6,10 +6,8 @@ The ranking weights are few and set by hand (see docs/linking.md); fitted are a 
 and the threshold: the lowest with the best F1, give or take half a point. Fitted on the validation
 sentences of HOUSE and TECH, which have concept labels, and on sentences of SkillSpan (train) in
 which experts marked no skill. Nine coefficients for all concepts: no concept has a number of its
-own, so labels cannot be learned by heart. The figures printed are out of fold.
-
-How sure a proper name is, sentences of ours say (tests/data/homonyms.jsonl, those for tuning),
-since few of those labels are such names. Writes extractor/models/linker.json.
+own, so labels cannot be learned by heart. One number more says how sure a label is that stands in
+a sentence. The figures printed are out of fold. Writes extractor/models/linker.json.
 """
 
 from __future__ import annotations
@@ -23,15 +21,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-import taxonomies
 from extractor.components import SkillLinker
 from extractor.linker import FEATURES, Linker, LinkerModel, Query, Ranking
-from extractor.mentions import MentionMatcher
 from extractor.pipeline import SkillExtractor, parse_sentences
-from taxonomies.records import SKILL_KINDS
-from taxonomies.text import base_name
 
-HOMONYMS = Path(__file__).parents[1] / "tests" / "data" / "homonyms.jsonl"
 TARGET = Path(__file__).parents[1] / "extractor" / "models" / "linker.json"
 WEIGHTS = (1.5, 1.0, 0.02, 0.4, -0.2)
 LABELLED = ("house", "tech")
@@ -70,22 +63,18 @@ def fit(rows: list[Scored]) -> LogisticRegression:
     return LogisticRegression(C=10.0, max_iter=2000).fit(x, y)
 
 
-def proper_names_right() -> float:
-    """Share of the accepted proper names that are meant so, in our sentences for tuning."""
-    concepts = tuple(taxonomies.load("default").of_kind(*SKILL_KINDS))
-    matcher = MentionMatcher.build(concepts)
-    right: list[bool] = []
-    for line in HOMONYMS.read_text("utf-8").splitlines():
-        row = json.loads(line)
-        must, must_not = ({link["uri"] for link in row[key]} for key in ("must", "must_not"))
-        found = {
-            concepts[position].id
-            for mention in matcher.find(row["text"])
-            for position, _ in mention.concepts
-            if not base_name(concepts[position].label).islower()
-        }
-        if row["part"] == "dev":
-            right += [True] * len(found & must) + [False] * len(found & must_not)
+def labels_right(linker: Linker, rows: list[Scored]) -> float:
+    """Share of the labels in labelled sentences that are meant so.
+
+    Labels are counted that are proper names or have two words or more.
+    """
+    right = [
+        position in wanted
+        for query, _, wanted in rows
+        if wanted
+        for position, name in query.exact.items()
+        if name.fit == 1.0 or linker.index.is_proper[position]
+    ]
     return sum(right) / len(right)
 
 
@@ -124,9 +113,7 @@ def main() -> None:
     nlp = SkillExtractor.load(options.taxonomy).nlp
     component: SkillLinker = nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
     linker = component.linker
-    linker.model = LinkerModel(
-        "fit", WEIGHTS, (0.0,) * len(FEATURES), 0.0, proper_names_right(), 0.5
-    )
+    linker.model = LinkerModel("fit", WEIGHTS, (0.0,) * len(FEATURES), 0.0, 0.0, 0.5)
     rows: list[Scored] = []
     origin: list[str] = []
     for name, texts in read_rows(options.data, options.empty, options.seed).items():
@@ -138,6 +125,7 @@ def main() -> None:
         rows += zip(queries, linker.rank(queries), gold, strict=True)
         origin += [name] * len(texts)
 
+    linker.model = replace(linker.model, named=labels_right(linker, rows))
     folds = [number % FOLDS for number in range(len(rows))]
     held_out: list[Scored] = []
     models = [fit([r for r, f in zip(rows, folds, strict=True) if f != n]) for n in range(FOLDS)]
@@ -170,7 +158,7 @@ def main() -> None:
         "weights": list(WEIGHTS),
         "coefficients": [round(float(c), 4) for c in regression.coef_[0]],
         "intercept": round(float(regression.intercept_[0]), 4),
-        "proper": round(linker.model.proper, 3),
+        "named": round(linker.model.named, 3),
         "threshold": threshold,
     }
     TARGET.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
