@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from extractor.pipeline import SkillExtractor, build_pipeline
     from extractor.records import (
         Candidate,
+        Duplicate,
         Evidence,
         Experience,
         HtmlSource,
@@ -54,6 +55,7 @@ _MODULES = {
     "pipeline": ("SkillExtractor", "build_pipeline"),
     "records": (
         "Candidate",
+        "Duplicate",
         "Evidence",
         "Experience",
         "HtmlSource",
@@ -76,6 +78,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 __all__ = [
     "ArtefactError",
     "Candidate",
+    "Duplicate",
     "Encoder",
     "Evidence",
     "Experience",

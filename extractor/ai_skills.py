@@ -186,7 +186,7 @@ _EMPLOYER = re.compile(
     re.IGNORECASE,
 )
 _NAMED_SUBJECT = re.compile(
-    r"(?:(?:At|The)\s++)?\b[A-Z][\w&'’.+-]*+(?:\s[A-Z][\w&'’.+-]*+){0,3},?\s++"
+    r"(?:(?:At|The)\s{1,9}+)?\b[A-Z][\w&'’.+-]{0,60}+(?:\s[A-Z][\w&'’.+-]{0,60}+){0,3},?\s{1,9}+"
     r"(?:is|are|was|has|builds?|makes?|develops?|"
     r"provides?|offers?|uses?|runs?|sells?|trains?|helps?|combines|abstracts|brews|serves|operates|"
     r"delivers|powers|enables|supplies|employs|we)\b"

@@ -6,11 +6,15 @@ cannot be read at all, 130 on Ctrl-C.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
@@ -24,6 +28,7 @@ from extractor.errors import InputFileError, JobshiftError
 from taxonomies.errors import TaxonomyError
 
 if TYPE_CHECKING:
+    from extractor.batch import BatchSummary
     from taxonomies.records import Concept, Taxonomy
 
 # What takes long to import (torch, spaCy, faiss, pyarrow) is imported by the command that needs it.
@@ -34,7 +39,15 @@ Encoder_ = Annotated[
     typer.Option("--encoder", help="accurate, fast, minilm, or a folder of sentence-transformers."),
 ]
 Json_ = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+LOG_SECONDS = 10.0
+"""Least time between two events of progress."""
+
 Top_ = Annotated[int, typer.Option("-k", min=1, help="How many concepts to show.")]
+
+
+class _Engine(StrEnum):
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class _Commands(TyperGroup):
@@ -131,8 +144,21 @@ def extract(
 
 @app.command()
 def batch(
-    source: Annotated[Path, typer.Argument(metavar="IN", help=".jsonl, .csv or .parquet")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help=".jsonl, .csv or .parquet")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN",
+            help=".jsonl, .csv (both also .gz or .zst) or .parquet, or a folder of them; "
+            "with --engine ray also a URL.",
+        ),
+    ],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT",
+            help=".jsonl, .csv or .parquet; with --engine ray a folder or URL for Parquet files.",
+        ),
+    ],
     id_column: Annotated[str, typer.Option(help="Column of the id.")] = "id",
     text_column: Annotated[str, typer.Option(help="Column of the ad's text.")] = "text",
     html_column: Annotated[
@@ -141,7 +167,13 @@ def batch(
     title_column: Annotated[str, typer.Option(help="Column of the job title.")] = "title",
     date_column: Annotated[str, typer.Option(help="Column of the date.")] = "date",
     industry_column: Annotated[str, typer.Option(help="Column of the industry.")] = "industry",
-    batch_size: Annotated[int, typer.Option(min=1, help="Ads read at once.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, max=1024, help="Ads read at once.")] = 32,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes, each on one core; they share memory.")
+    ] = 1,
+    deduplicate: Annotated[
+        bool, typer.Option("--deduplicate", help="Read ads that repeat an earlier one only once.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT, drop a stopped run.")
@@ -149,13 +181,20 @@ def batch(
     errors: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write rows with errors, as JSONL.")
     ] = None,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Report to standard error as JSON, one event a line.")
+    ] = False,
+    engine: Annotated[
+        _Engine, typer.Option(help="Where it runs: this machine, or a Ray cluster.")
+    ] = _Engine.LOCAL,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster, such as ray://head:10001 or auto.")
+    ] = None,
     taxonomy: Taxonomy_ = "default",
     encoder: Encoder_ = "accurate",
 ) -> None:
     """Read a file of ads and write one result a row."""
-    from extractor import SkillExtractor
-    from extractor.batch import check_targets, run_batch
-    from extractor.files import ColumnNames, read_postings
+    from extractor.files import ColumnNames
     from extractor.render import render_summary
 
     columns = ColumnNames(
@@ -166,37 +205,103 @@ def batch(
         date=date_column,
         industry=industry_column,
     )
+    common: dict[str, Any] = {
+        "columns": columns,
+        "batch_size": batch_size,
+        "resume": resume,
+        "overwrite": overwrite,
+    }
+    if engine == _Engine.LOCAL:
+        if address:
+            raise typer.BadParameter("--address is that of a Ray cluster: add --engine ray")
+        summary = _run_locally(
+            Path(source),
+            Path(target),
+            taxonomy=taxonomy,
+            encoder=encoder,
+            workers=workers,
+            log_json=log_json,
+            errors=errors,
+            deduplicate=deduplicate,
+            **common,
+        )
+    else:
+        if errors or deduplicate:
+            raise typer.BadParameter("--errors and --deduplicate need --engine local")
+        from extractor.cluster import run_on_ray
+
+        summary = run_on_ray(
+            source,
+            target,
+            taxonomy=taxonomy,
+            encoder=encoder,
+            workers=workers,
+            address=address,
+            **common,
+        )
+    if log_json:
+        _log(event="end", **dataclasses.asdict(summary), ads_per_s=round(summary.ads_per_s, 3))
+    else:
+        Console(stderr=True).print(render_summary(summary))
+        if summary.rows == 0:
+            typer.echo(f"jobshift: {source} holds no rows", err=True)
+        if summary.errors:
+            hint = "" if errors else " (the column error says why; --errors FILE collects them)"
+            typer.echo(f"jobshift: rows with errors: {summary.errors:,}{hint}", err=True)
+    if summary.errors:
+        raise typer.Exit(1)
+
+
+def _run_locally(
+    source: Path,
+    target: Path,
+    *,
+    taxonomy: str,
+    encoder: str,
+    workers: int,
+    log_json: bool,
+    errors: Path | None,
+    resume: bool,
+    overwrite: bool,
+    **options: Any,
+) -> BatchSummary:
+    from extractor import SkillExtractor
+    from extractor.batch import check_targets, run_batch
+    from extractor.files import read_postings
+
     # Before the models are loaded, so that a slip shows at once.
     check_targets(source, target, errors=errors, resume=resume, overwrite=overwrite)
-    read_postings(source, columns=columns)
-    engine = SkillExtractor.load(taxonomy, encoder=encoder)
+    read_postings(source, columns=options["columns"])
+    if workers > 1:
+        # Threads that libraries start while they load would not survive the fork.
+        os.environ["OMP_NUM_THREADS"] = "1"
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    extractor = SkillExtractor.load(taxonomy, encoder=encoder)
+    if log_json:
+        _log(event="start", provenance=extractor.provenance.model_dump())
     try:
-        with _progress("reading ads") as progress:
-            summary = run_batch(
-                engine,
+        with _log_progress() if log_json else _progress("reading ads") as progress:
+            return run_batch(
+                extractor,
                 source,
                 target,
-                columns=columns,
-                batch_size=batch_size,
+                workers=workers,
+                errors=errors,
                 resume=resume,
                 overwrite=overwrite,
-                errors=errors,
                 progress=progress,
+                **options,
             )
     except KeyboardInterrupt:
-        typer.echo(
-            "jobshift: interrupted; what is done is kept. To go on, "
-            "give the same command with --resume (and without --overwrite)",
-            err=True,
-        )
+        if log_json:
+            _log(event="interrupted")
+        else:
+            typer.echo(
+                "jobshift: interrupted; what is done is kept. To go on, "
+                "give the same command with --resume (and without --overwrite)",
+                err=True,
+            )
         raise typer.Exit(130) from None
-    Console(stderr=True).print(render_summary(summary))
-    if summary.rows == 0:
-        typer.echo(f"jobshift: {source} holds no rows", err=True)
-    if summary.errors:
-        hint = "" if errors else " (the column error says why; --errors FILE collects them)"
-        typer.echo(f"jobshift: rows with errors: {summary.errors:,}{hint}", err=True)
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -358,14 +463,63 @@ def _progress(task: str) -> Iterator[Callable[[int, int], None]]:
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.finished_speed or task.speed or 0.0:,.1f}/s")
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
     with Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        speed_estimate_period=300,
     ) as bar:
         shown = bar.add_task(task, total=None)
-        yield lambda done, total: bar.update(shown, completed=done, total=total)
+
+        def update(done: int, total: int) -> None:
+            if bar.tasks[shown].total is None:
+                # What an earlier run has done is no part of the rate of this one.
+                bar.reset(shown, completed=done, total=total)
+            bar.update(shown, completed=done)
+
+        yield update
+
+
+@contextmanager
+def _log_progress() -> Iterator[Callable[[int, int], None]]:
+    """Progress as events, one in ten seconds at most."""
+    start = latest = time.monotonic()
+    first: int | None = None
+
+    def update(done: int, total: int) -> None:
+        nonlocal first, latest
+        if first is None:
+            first = done
+        now = time.monotonic()
+        if now - latest < LOG_SECONDS and done < total:
+            return
+        latest = now
+        rate = (done - first) / (now - start) if done > first else None
+        _log(
+            event="progress",
+            rows=done,
+            total=total,
+            ads_per_s=rate and round(rate, 3),
+            seconds_left=rate and round((total - done) / rate),
+        )
+
+    yield update
+
+
+def _log(**event: object) -> None:
+    event = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **event}
+    typer.echo(json.dumps(event), err=True)

@@ -86,7 +86,8 @@ _FOR = re.compile(r"\bfor\b[\w\s]{0,14}$")
 _EXPERIENCE_OF = re.compile(r"experience\W{0,3}(?:of|:|\()?\W{0,3}[\w\s]{0,12}$", re.IGNORECASE)
 _A_DEGREE = re.compile(r"\bdegree\b", re.IGNORECASE)
 _GENERAL = re.compile(
-    r"\s{0,2}(?:in (?:the|a|an)\b|in \w+ \w+|as an?\b|at an?\b|\w+ a\b|\w{0,2}$|[.,;]|of which)"
+    r"\s{0,2}(?:in (?:the|a|an)\b|in \w{1,40} \w|as an?\b|at an?\b|\w{1,40} a\b|\w{0,2}$|[.,;]"
+    r"|of which)"
 )
 _PERSON = re.compile(
     r"\b(?:you|your|candidates?|applicants?|must|should|minimum|at least|require[sd]?|need(?:s|ed)?"

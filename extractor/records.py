@@ -60,6 +60,9 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 MAX_CHARACTERS = 100_000
 """Longest ad that is read; real ads stay below 30,000 characters."""
 
+MAX_LABEL_CHARACTERS = 2_000
+"""Longest title or id."""
+
 MAX_HTML_CHARACTERS = 2_000_000
 """Longest page that is read."""
 
@@ -215,7 +218,8 @@ class JobPosting(Record):
 
         Raises:
             InvalidPostingError: The text is blank, longer than `max_characters`, or holds a
-                lone surrogate (the mark of a file decoded wrongly).
+                lone surrogate (the mark of a file decoded wrongly); the title or the id is
+                longer than `MAX_LABEL_CHARACTERS`.
         """
         if not self.text.strip():
             raise InvalidPostingError(
@@ -229,6 +233,11 @@ class JobPosting(Record):
                 f"{max_characters:,}; split the file into single ads"
             )
         for name, value in (("text", self.text), ("title", self.title or ""), ("id", self.id)):
+            if name != "text" and len(value) > MAX_LABEL_CHARACTERS:
+                raise InvalidPostingError(
+                    f"ad {self.id[:40]!r}: the {name} has {len(value):,} characters, the limit is "
+                    f"{MAX_LABEL_CHARACTERS:,}; is the right column named for it?"
+                )
             try:
                 value.encode()
             except UnicodeEncodeError as error:
@@ -488,6 +497,20 @@ class Provenance(Record):
     parts: dict[str, str] = Field(default_factory=dict)
 
 
+class Duplicate(Record):
+    """The ad that another one repeats.
+
+    Attributes:
+        row: Its row in the input.
+        id: Its id.
+        exact: Whether title and text are the same; otherwise they are nearly so.
+    """
+
+    row: int
+    id: str
+    exact: bool
+
+
 class JobResult(Record):
     """All that was found in one ad, or why nothing could be.
 
@@ -504,6 +527,8 @@ class JobResult(Record):
             language nothing but this is returned, and `role` abstains with that reason.
         error: What was wrong with the record, or None.
         row: Row number in the input file, from 1, where there is one.
+        duplicate_of: The earlier ad of the same input that this one repeats, whose result holds
+            for both; then nothing else is filled in.
         provenance: What the result depends on; None if there is an error.
     """
 
@@ -518,4 +543,5 @@ class JobResult(Record):
     language: str | None = None
     error: str | None = None
     row: int | None = None
+    duplicate_of: Duplicate | None = None
     provenance: Provenance | None = None

@@ -118,6 +118,8 @@ def render_summary(summary: BatchSummary) -> RenderableType:
     )
     table.add_row("ads", f"{summary.rows:,}{resumed}")
     table.add_row("errors", Text(f"{summary.errors:,}", style="bold red" if summary.errors else ""))
+    if summary.duplicates:
+        table.add_row("duplicates", f"{summary.duplicates:,}")
     table.add_row("skills per ad", f"{summary.skills_per_ad:.1f}")
     table.add_row("roles", counts or "none")
     table.add_row("time", f"{summary.seconds:.1f} s, {summary.ads_per_s:.2f} ads/s")

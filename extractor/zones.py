@@ -322,9 +322,9 @@ class _Unit(NamedTuple):
 
 
 _BULLET = re.compile(
-    r"(?:[^\S\n]*(?:[•·▪●◦○■□►▶▸➢➤➔→✓✔✅☑➡★☆※◆◇–—*¤§»›>#|+~=_\u2022-\u2043\u2190-\u2bff\uf000-\uf8ff"
-    r"\U0001f300-\U0001faff\ufe0f-]+|o(?=[^\S\n])|\(?\d{1,2}(?:\.\d{1,2}){0,2}[.)](?=\s|[A-Z])"
-    r"|\(?[a-zA-Z]\)(?=\s)|\([ivx]{1,4}\)))+[^\S\n]*"
+    r"(?:[^\S\n]{0,200}+(?:[•·▪●◦○■□►▶▸➢➤➔→✓✔✅☑➡★☆※◆◇–—*¤§»›>#|+~=_\u2022-\u2043\u2190-\u2bff\uf000-\uf8ff"
+    r"\U0001f300-\U0001faff\ufe0f-]++|o(?=[^\S\n])|\(?\d{1,2}(?:\.\d{1,2}){0,2}[.)](?=\s|[A-Z])"
+    r"|\(?[a-zA-Z]\)(?=\s)|\([ivx]{1,4}\)))++[^\S\n]*"
 )
 _SPLIT = re.compile(
     r"[.!?…]+[\"'”’)\]]*(?=\s|$|[A-Z(•·*\-])"
@@ -333,7 +333,7 @@ _SPLIT = re.compile(
     r"|(?<=\s)[·*](?=\s)|(?<=\s)-(?=\s[A-Z])|(?<!\s)[^\S\u2003]{3,}+(?=[A-Z])"
 )
 _MAY_END = re.compile(
-    r"(?:[A-Za-z]|(?:[A-Za-z]{1,3}\.)+[A-Za-z]{1,3}|[Ii]nc|[Ll]td|[Cc]o|[Cc]orp|etc|[Bb]ros|[Uu]niv)$"
+    r"(?:[A-Za-z]|(?:[A-Za-z]{1,3}\.){1,9}[A-Za-z]{1,3}|[Ii]nc|[Ll]td|[Cc]o|[Cc]orp|etc|[Bb]ros|[Uu]niv)$"
 )
 _WORD_BEFORE = re.compile(r"[^\s(\"'“‘/,;:]{1,30}$")
 
@@ -538,7 +538,7 @@ def _find_headings(
 
 # What may stand behind a heading that has its line to itself.
 _ALONE = re.compile(
-    r"[\s:;.…?!*#_~=\-–—|>]*(?:\([^()\n]{0,60}\)[\s:;.…?!*#_~=\-–—|]*)?$",
+    r"[\s:;.…?!*#_~=\-–—|>]{0,120}(?:\([^()\n]{0,60}\)[\s:;.…?!*#_~=\-–—|]*)?$",
 )
 # What parts a heading from the text behind it on the same line.
 _MARK = re.compile(
@@ -801,10 +801,12 @@ def _sentence_zone(sentence: str, tokens: Sequence[Token], section: _Heading | N
 
 
 _NAME_FIRST = re.compile(
-    r"(?:At )?[A-Z][\w&.-]*(?:['’]s)?(?: (?:[A-Z&][\w&'’.-]*|of|and|de|the)){0,4}(?:,[^,]{0,60},)? "
+    r"(?:At )?[A-Z][\w&.-]{0,60}+(?:['’]s)?(?: (?:[A-Z&][\w&'’.-]{0,60}+|of|and|de|the)){0,4}"
+    r"(?:,[^,]{0,60},)? "
     r"(?:was|has|were|makes|builds|provides|offers|operates|serves|runs|sells|supplies"
     r"|develops|designs|manufactures|delivers|helps|employs|began|started|grew|uses|owns|supports)\b"
-    r"|[A-Z]\w+(?: [A-Z]\w+)?['’]s (?!degree|licen)[\w -]{1,80} (?:is|are|was|has|\w+s)\b"
+    r"|[A-Z]\w{1,60}+(?: [A-Z]\w{1,60}+)?['’]s (?!degree|licen)[\w -]{1,80}"
+    r" (?:is|are|was|has|\w{1,40}s)\b"
 )
 _PAST = re.compile(
     r"(?:The|We|Our|It|Its|In \d{4}|Last year|Since|This|Three|Two|One)\b[^,.;]{0,60}"

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 INVISIBLE = ("Cc", "Cf")
 """Unicode categories of control and format characters: zero width, soft hyphen, BOM, marks."""
 
-_QUALIFIER = re.compile(r"\s*\([^()]*\)$")
+_QUALIFIER = re.compile(r"(?<!\s)\s*+\([^()]*\)$")
 
 
 def clean_text(text: str) -> str:

@@ -65,7 +65,8 @@ def test_one_result_a_row(tmp_path, ads, suffix, part_rows):
     assert summary.roles == {"augmented": 23}
     assert summary.ads_per_s > 0
     assert summary.peak_memory_mb > 1
-    assert seen == [(n, 25) for n in range(1, 26)]
+    assert seen == sorted(set(seen))
+    assert seen[-1] == (25, 25)
     if suffix != ".csv":
         expect_all_rows(target)
     whole = tmp_path / f"whole{suffix}"
@@ -80,8 +81,9 @@ def test_one_result_a_row(tmp_path, ads, suffix, part_rows):
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet", ".csv"])
 def test_stopped_run_goes_on_where_it_was(tmp_path, ads, suffix, failure):
     target = tmp_path / f"out{suffix}"
+    extractor = FakeExtractor(fail_at=17, failure=failure)
     with pytest.raises(type(failure)):
-        run_batch(FakeExtractor(fail_at=17, failure=failure), ads, target, part_rows=5)
+        run_batch(extractor, ads, target, part_rows=5, batch_size=1)
     assert not target.exists()
 
     extractor = FakeExtractor()
@@ -110,11 +112,11 @@ def test_kill_in_the_middle_loses_and_doubles_nothing(tmp_path, ads):
     script = KILLED_RUN.format(
         tests=str(TESTS), root=str(ROOT), source=str(ads), target=str(target)
     )
-    manifest = tmp_path / "out.parquet.parts" / "manifest.json"
+    folder = tmp_path / "out.parquet.parts"
     for parts in (1, 3):
         process = subprocess.Popen([sys.executable, "-c", script])
         deadline = time.monotonic() + 30
-        while not (manifest.exists() and len(json.loads(manifest.read_bytes())["parts"]) >= parts):
+        while len(list(folder.glob("part-*.json"))) < parts:
             assert process.poll() is None, "it ended before it could be killed"
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -132,8 +134,9 @@ def test_kill_in_the_middle_loses_and_doubles_nothing(tmp_path, ads):
 
 
 def stop(ads, target, **options):
+    extractor = FakeExtractor(fail_at=10, failure=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        run_batch(FakeExtractor(fail_at=10, failure=KeyboardInterrupt()), ads, target, **options)
+        run_batch(extractor, ads, target, batch_size=1, **options)
 
 
 def test_resume_refuses_changed_input(tmp_path, ads):
@@ -262,6 +265,6 @@ def test_engine_that_loses_a_row_is_found_out(tmp_path, ads):
             next(results)
             yield from results
 
-    with pytest.raises(RuntimeError, match="fewer results"):
+    with pytest.raises(RuntimeError, match="24 results for 25 ads"):
         run_batch(Loses(), ads, tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()

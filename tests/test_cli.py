@@ -195,7 +195,7 @@ def test_batch_refuses_before_the_engine_is_loaded(run, ads, tmp_path, monkeypat
         (ads, "out.txt", "unknown suffix"),
         (tmp_path / "cut.parquet", "out.jsonl", "cut off or damaged"),
         (tmp_path / "none.csv", "out.jsonl", "does not exist"),
-        (tmp_path, "out.jsonl", "is a folder"),
+        (tmp_path, "out.jsonl", "lies in the folder of the input"),
     ):
         result = run("batch", source, tmp_path / target)
         assert result.exit_code == 2
@@ -208,13 +208,45 @@ def test_batch_interrupted_says_how_to_go_on(run, ads, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(FakeExtractor, "load", load)
-        result = run("batch", ads, tmp_path / "out.jsonl")
+        result = run("batch", ads, tmp_path / "out.jsonl", "--batch-size", 1)
     assert result.exit_code == 130
     assert "--resume" in result.stderr
 
     result = run("batch", ads, tmp_path / "out.jsonl", "--resume")
     assert result.exit_code == 0
     assert "1 of them by an earlier run" in result.stderr
+
+
+def test_batch_logs_json(run, ads, tmp_path, monkeypatch):
+    monkeypatch.setattr("extractor.cli.LOG_SECONDS", 0.0)
+    result = run("batch", ads, tmp_path / "out.jsonl", "--log-json", "--deduplicate")
+    assert result.exit_code == 0
+    events = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [event["event"] for event in events] == ["start", "progress", "progress", "end"]
+    assert events[0]["provenance"]["taxonomy"] == "mini"
+    assert (events[2]["rows"], events[2]["total"], events[2]["seconds_left"]) == (2, 2, 0)
+    assert (events[3]["rows"], events[3]["errors"], events[3]["roles"]) == (2, 0, {"augmented": 2})
+    assert all(event["time"].endswith("+00:00") for event in events)
+
+
+def test_batch_is_quiet_where_nobody_looks(run, ads, tmp_path):
+    result = run("batch", ads, tmp_path / "out.jsonl", "--workers", 2)
+    assert result.stdout == ""
+    assert "reading ads" not in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+def test_batch_refuses_options_that_do_not_go_together(run, ads, tmp_path):
+    for options, why in (
+        (["--address", "auto"], "--engine ray"),
+        (["--engine", "ray", "--deduplicate"], "--engine local"),
+        (["--engine", "spark"], "'spark'"),
+        (["--workers", "0"], "equal to 1"),
+        (["--batch-size", "100000"], "equal to 1024"),
+    ):
+        result = run("batch", ads, tmp_path / "out.jsonl", *options)
+        assert result.exit_code == 2
+        assert why in result.stderr
 
 
 def test_link(run):

@@ -265,7 +265,7 @@ def test_files_that_cannot_be_read(tmp_path, name, content, why):
 def test_paths_that_are_no_file(tmp_path):
     with pytest.raises(InputFileError, match="does not exist"):
         read_postings(tmp_path / "none.jsonl")
-    with pytest.raises(InputFileError, match="is a folder"):
+    with pytest.raises(InputFileError, match="holds no files of ads"):
         read_postings(tmp_path)
     with pytest.raises(InputFileError):
         read_postings("a\0b.jsonl")
@@ -411,7 +411,7 @@ def test_parquet_of_results_has_the_documented_schema(tmp_path):
     table = pq.read_table(path)
 
     assert table.schema.equals(RESULT_SCHEMA, check_metadata=False)
-    assert table.schema.metadata[b"jobshift.schema_version"] == b"2"
+    assert table.schema.metadata[b"jobshift.schema_version"] == b"3"
     assert table["id"].to_pylist() == [str(n) for n in range(600)]
     assert set(JobResult.model_fields) == set(RESULT_SCHEMA.names)
 
