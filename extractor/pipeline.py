@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from itertools import compress, groupby, pairwise
+from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -346,10 +347,13 @@ class SkillExtractor:
             occupations=tuple(
                 OccupationMatch(**match) for match in doc._.jobshift_occupations or ()
             ),
-            role=RoleAssessment(**doc._.jobshift_role) if doc._.jobshift_role else None,
+            role=_role(posting.text, doc),
             zones=_zones(doc),
-            qualifications=_qualifications(doc),
-            experience=Experience(**doc._.jobshift_experience)
+            qualifications=tuple(
+                Qualification(**_quoted(posting.text, record))
+                for record in doc.spans["qualifications"].attrs["record"]
+            ),
+            experience=Experience(**_quoted(posting.text, doc._.jobshift_experience))
             if doc._.jobshift_experience
             else None,
             language=language,
@@ -421,8 +425,18 @@ def _tasks(text: str, doc: Doc) -> tuple[TaskMatch, ...]:
     )
 
 
-def _qualifications(doc: Doc) -> tuple[Qualification, ...]:
-    return tuple(Qualification(**record) for record in doc.spans["qualifications"].attrs["record"])
+def _role(text: str, doc: Doc) -> RoleAssessment | None:
+    if not doc._.jobshift_role:
+        return None
+    evidence = [_quoted(text, record) for record in doc._.jobshift_role["evidence"]]
+    return RoleAssessment(**doc._.jobshift_role | {"evidence": evidence})
+
+
+def _quoted(text: str, record: dict[str, Any]) -> dict[str, Any]:
+    """A record with the words of the ad, where the document has blanks for its markup."""
+    if record.get("start") is None:
+        return record
+    return record | {"text": text[record["start"] : record["end"]]}
 
 
 def _zones(doc: Doc) -> tuple[Zone, ...]:

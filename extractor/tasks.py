@@ -131,7 +131,8 @@ _SELDOM = re.compile(
 _BREAK = re.compile(r"[;,]|\s(?:and|but|while|whereas|with)\s")
 _LIST = re.compile(r"(?:,|:)\s+(?:and\s+|or\s+)?")
 _SPLIT = re.compile(
-    r"(?<!\s)\s*(?:[;•·●▪◦■\n\r]+|(?<=[.!?])\s+(?=[A-Z(])|\s[–—*-]+\s|(?<=[a-z.)]{3})(?=[A-Z][a-z]+\s))\s*"
+    r"(?<!\s)\s{0,200}(?:[;•·●▪◦■\n\r]++|(?<=[.!?])\s+(?=[A-Z(])|\s[–—*-]+\s"
+    r"|(?<=[a-z.)]{3})(?=[A-Z][a-z]+\s))\s*+"
 )
 _SIGNS = (" of ", "%", "cent", "half", "Half", " rest", "remain")
 """One of these stands in every statement of a share; most sentences have none."""

@@ -538,7 +538,7 @@ def _find_headings(
 
 # What may stand behind a heading that has its line to itself.
 _ALONE = re.compile(
-    r"[\s:;.…?!*#_~=\-–—|>]{0,120}(?:\([^()\n]{0,60}\)[\s:;.…?!*#_~=\-–—|]*)?$",
+    r"[\s:;.…?!*#_~=\-–—|>]{0,120}+(?:\([^()\n]{0,60}\)[\s:;.…?!*#_~=\-–—|]{0,120}+)?$",
 )
 # What parts a heading from the text behind it on the same line.
 _MARK = re.compile(
