@@ -206,6 +206,6 @@ def candidate_phrases(sentence: Span) -> list[Phrase]:
         if phrase is not None:
             found.setdefault(phrase.text.lower(), phrase)
     for phrase in _shared_parts(sentence, chunks):
-        if phrase.start < phrase.end:  # a lone hyphen may be tagged as a noun
+        if phrase.start < phrase.end:  # a lone hyphen shares nothing
             found.setdefault(phrase.text.lower(), phrase)
     return sorted(found.values())
