@@ -42,7 +42,7 @@ from extractor.files import (
     to_posting,
 )
 from extractor.records import JobPosting, JobResult, Provenance, Record
-from extractor.workers import Workers
+from extractor.workers import Workers, use_one_thread
 
 if TYPE_CHECKING:
     from extractor.duplicates import DuplicateFinder
@@ -55,6 +55,14 @@ SECONDS_PER_AD = 60.0
 """Time after which a worker is taken to hang on an ad."""
 
 _MANIFEST = "manifest.json"
+
+_WARM_UP = JobPosting(
+    id="warm-up",
+    title="Data analyst",
+    text="Your tasks:\n- Clean data in Python and write weekly reports for the sales team\n\n"
+    "Requirements:\n- Bachelor's degree and two years of experience with databases\n",
+)
+"""Read before workers are forked, so that they share what is loaded when it is first needed."""
 
 NumberedRow = tuple[int, Row | JobResult]
 
@@ -263,6 +271,9 @@ def run_batch(
             rows = _rows(files, columns, finder, done)
             at_once = min(batch_size, part_rows)
             to_do = iter(lambda: list(islice(rows, at_once)), [])
+            if workers > 1:
+                use_one_thread()
+                list(extractor.extract_batch([_WARM_UP]))
             pool = (
                 None
                 if workers == 1

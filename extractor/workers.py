@@ -135,6 +135,7 @@ class Workers(Generic[Item, Result]):
         order: deque[_Batch[Item, Result]] = deque()
         waiting: deque[_Batch[Item, Result]] = deque()
         gc.collect()
+        _return_free_memory()
         gc.freeze()  # what is there now is not written to by the collector, so it stays shared
         try:
             self._workers = [_Worker(self.work) for _ in range(self.count)]
@@ -218,6 +219,7 @@ def _serve(
             items = connection.recv()
         except EOFError:
             return
+        _return_free_memory()
         try:
             answer: Result | Exception = work(items)
         except Exception as error:  # noqa: BLE001 - the parent raises it
@@ -226,6 +228,12 @@ def _serve(
             connection.send(answer)
         except Exception:  # noqa: BLE001 - an error that cannot be sent
             connection.send(RuntimeError(repr(answer)))
+
+
+def _return_free_memory() -> None:
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU library has it
+    if trim:
+        trim(0)
 
 
 def use_one_thread() -> None:
