@@ -1,11 +1,12 @@
-"""Score the engine against labelled rows: `python -m eval TASK FILE…`."""
+"""The evaluation on the command line: `python -m eval COMMAND …`."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 import time
-from enum import StrEnum
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,62 +14,136 @@ import typer
 from rich.console import Console
 
 import eval.engine
+from eval.cases import write_cases
+from eval.comparison import compare, table
 from eval.errors import EvaluationError
+from eval.metrics import CONFIDENCE, RESAMPLES
 from eval.report import Report
-from eval.rows import read_rows, sample_rows
+from eval.rows import LinkingRow, read_rows, sample_rows
 from eval.tasks import TASKS, Level, Run
 from extractor.errors import JobshiftError
 from taxonomies.errors import TaxonomyError
 
-TaskName = StrEnum("TaskName", list(TASKS))  # type: ignore[misc]
+app = typer.Typer(add_completion=False, help="Score the engine, and others, on labelled rows.")
 
-app = typer.Typer(add_completion=False)
+Files = Annotated[
+    list[Path], typer.Argument(metavar="FILE…", help="JSON Lines files of labelled rows.")
+]
 
 
-@app.command()
-def main(
-    task: Annotated[TaskName, typer.Argument(metavar="TASK", help=f"One of {', '.join(TASKS)}.")],
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="JSON Lines files of labelled rows.")
-    ],
-    json_out: Annotated[
-        Path | None, typer.Option("--json", metavar="OUT", help="Write the report as JSON, too.")
-    ] = None,
-    taxonomy: Annotated[str, typer.Option(help="Name of an installed taxonomy.")] = "default",
-    encoder: Annotated[str, typer.Option(help="Name of the sentence encoder.")] = "accurate",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Score a random sample of this many rows.")
-    ] = None,
-    level: Annotated[
-        Level, typer.Option(help="Queries of linking: whole sentences or labelled spans.")
-    ] = Level.sentence,
-    cross_fit: Annotated[
-        bool,
-        typer.Option("--cross-fit", help="Of roles: fit the weights of the decision out of fold."),
-    ] = False,
-) -> None:
-    """Score the engine on labelled rows, with 95 % intervals and a trivial baseline beside it."""
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Ends with status 2 and a message where something given cannot be used."""
     try:
-        report = evaluate(task, files, json_out, taxonomy, encoder, limit, level, cross_fit)
-        try:
-            if json_out:
-                report.write(json_out)
-        finally:
-            report.print(Console())
+        yield
     except (EvaluationError, JobshiftError, TaxonomyError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
 
 
+def _command(task: str) -> Callable[..., None]:
+    def run(
+        files: Files,
+        json_out: Annotated[
+            Path | None,
+            typer.Option("--json", metavar="OUT", help="Write the report as JSON, too."),
+        ] = None,
+        errors: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="OUT",
+                help="Write the worst cases as JSON Lines, and beside them as a page.",
+            ),
+        ] = None,
+        taxonomy: Annotated[str, typer.Option(help="Name of an installed taxonomy.")] = "default",
+        encoder: Annotated[str, typer.Option(help="Name of the sentence encoder.")] = "accurate",
+        limit: Annotated[
+            int | None, typer.Option(min=1, help="Score a random sample of this many rows.")
+        ] = None,
+        level: Annotated[
+            Level, typer.Option(help="Queries of linking: whole sentences or labelled spans.")
+        ] = Level.sentence,
+        cross_fit: Annotated[
+            bool,
+            typer.Option(
+                "--cross-fit", help="Of roles: fit the weights of the decision out of fold."
+            ),
+        ] = False,
+        slices: Annotated[
+            bool, typer.Option("--slices", help="Show the figures of every slice.")
+        ] = False,
+        train: Annotated[
+            list[Path] | None,
+            typer.Option(
+                metavar="FILE",
+                help="Linked rows trained on: slice by how often a concept was seen.",
+            ),
+        ] = None,
+    ) -> None:
+        with _reported():
+            for name, out in (("--json", json_out), ("--errors", errors)):
+                if out and (out.is_dir() or not out.absolute().parent.is_dir()):
+                    raise EvaluationError(f"{name} {out}: expected a file in a folder that exists")
+            report = evaluate(
+                task, files, taxonomy, encoder, limit, level, cross_fit, train=train or ()
+            )
+            try:
+                if json_out:
+                    report.write(json_out)
+                if errors:
+                    write_cases(errors, task, report.outcome.cases, report.command)
+            finally:
+                report.print(Console(), slices=slices)
+
+    run.__doc__ = TASKS[task].score.__doc__
+    return run
+
+
+for _task in TASKS:
+    app.command(_task)(_command(_task))
+
+
+@app.command("compare")
+def compare_command(
+    first: Annotated[Path, typer.Argument(metavar="A.json", help="Report that --json wrote.")],
+    second: Annotated[
+        Path, typer.Argument(metavar="B.json", help="Report of the same task and rows.")
+    ],
+    first_system: Annotated[
+        str | None, typer.Option(metavar="NAME", help="System of A, such as a baseline.")
+    ] = None,
+    second_system: Annotated[
+        str | None, typer.Option(metavar="NAME", help="System of B, such as a baseline.")
+    ] = None,
+) -> None:
+    """Compare two runs on the same rows by paired bootstrap; * marks p < .05."""
+    with _reported():
+        compared = compare(first, second, (first_system, second_system))
+        names = (
+            f"{path}{f' [{system}]' if system else ''}"
+            for path, system in ((first, first_system), (second, second_system))
+        )
+        console = Console()
+        console.print(table("second minus first", compared))
+        for place, name in zip(("first", "second"), names, strict=True):
+            console.print(f"{place}: {name}", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"gain: {CONFIDENCE:.0%} interval of the paired bootstrap, {RESAMPLES} resamples; "
+            "p is two-sided and not corrected for the number of metrics",
+            style="dim",
+        )
+
+
 def evaluate(
     task: str,
     files: list[Path],
-    json_out: Path | None,
     taxonomy: str,
     encoder: str,
     limit: int | None,
-    level: Level,
+    level: Level = Level.sentence,
     cross_fit: bool = False,
+    *,
+    train: list[Path] | tuple[()] = (),
 ) -> Report:
     """Read the rows, load the engine and run the task; the cheap checks come first.
 
@@ -81,10 +156,9 @@ def evaluate(
         raise EvaluationError(f"--level belongs to linking; {task} has no levels")
     if cross_fit and task != "roles":
         raise EvaluationError(f"--cross-fit belongs to roles; {task} has no weights to fit")
-    if json_out and (json_out.is_dir() or not json_out.absolute().parent.is_dir()):
-        raise EvaluationError(f"--json {json_out}: expected a file in a folder that exists")
     started = time.perf_counter()
     read = read_rows(files, TASKS[task].rows)
+    training = read_rows(train, LinkingRow)
     rows = sample_rows(read, limit)
     status = Console(stderr=True).status
     with status("loading the engine"):
@@ -92,11 +166,11 @@ def evaluate(
         engine = eval.engine.load_engine(taxonomy, encoder)
         load_seconds = time.perf_counter() - loading
     with status(f"{task}: {len(rows)} rows"):
-        outcome = TASKS[task].score(Run(engine, rows, level, load_seconds, cross_fit))
+        outcome = TASKS[task].score(Run(engine, rows, level, load_seconds, cross_fit, training))
     if len(rows) < len(read):
         outcome.notes.append(f"a random sample of {len(rows)} of {len(read)} rows, fixed seed")
     return Report(
-        task=str(task),
+        task=task,
         files=files,
         command=shlex.join(["python", "-m", "eval", *sys.argv[1:]]),
         outcome=outcome,

@@ -88,19 +88,19 @@ class ExactLabels:
     def __init__(self, concepts: Iterable[Concept]) -> None:
         found: dict[str, list[Concept]] = {}
         for concept in concepts:
-            found.setdefault(_fold(concept.label), []).append(concept)
+            found.setdefault(fold(concept.label), []).append(concept)
         self._concepts = list(found.values())
         self._automaton = ahocorasick_rs.AhoCorasick(list(found))
 
     def find(self, text: str) -> list[ExactMatch]:
         """Matches in their order; concepts with the same label stand at the same place."""
-        folded = _fold(text)
+        folded = fold(text)
         places = [
             (start, end, self._concepts[label])
             for label, start, end in self._automaton.find_matches_as_indexes(
                 folded, overlapping=True
             )
-            if not _continues(folded, start) and not _continues(folded, end)
+            if not continues(folded, start) and not continues(folded, end)
         ]
         matches, behind = [], 0
         for start, end, concepts in sorted(places, key=lambda place: (place[0], -place[1])):
@@ -110,16 +110,30 @@ class ExactLabels:
         return matches
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
     """Lower case and single blanks for white space, of the same length."""
     return "".join(
         " " if char.isspace() else low if len(low := char.lower()) == 1 else char for char in text
     )
 
 
-def _continues(text: str, at: int) -> bool:
+def continues(text: str, at: int) -> bool:
     """Whether a token goes on across the offset."""
     return 0 < at < len(text) and text[at - 1].isalnum() and text[at].isalnum()
+
+
+def stands_in(text: str, name: str) -> bool:
+    """Whether a folded name stands in a folded text on token boundaries.
+
+    >>> stands_in("we use java and c++", "java"), stands_in("javascript", "java")
+    (True, False)
+    """
+    start = text.find(name)
+    while start >= 0:
+        if not continues(text, start) and not continues(text, start + len(name)):
+            return True
+        start = text.find(name, start + 1)
+    return False
 
 
 def majority(labels: Sequence[Hashable]) -> Hashable:

@@ -3,11 +3,16 @@
 A metric over a file is a function of *counts summed over rows* (true positives, cells of a
 confusion matrix, a sum and the number of its terms). Resampling rows then is one matrix
 product: the weights of the resamples times the counts of the rows.
+
+Resamples are drawn with a fixed seed. Two systems on the same rows are therefore resampled alike,
+and the difference of their resampled values is that of a paired bootstrap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence, Set
+import hashlib
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +28,45 @@ CONFIDENCE = 0.95
 CALIBRATION_BINS = 10
 
 
-class Estimate(NamedTuple):
-    """A value with the bounds of its 95 % bootstrap interval."""
+@dataclass(frozen=True)
+class Estimate:
+    """A value with the bounds of its 95 % bootstrap interval.
+
+    Attributes:
+        value: The value on the rows as they are.
+        low: Lower bound.
+        high: Upper bound.
+        resampled: Values on the resamples, shape (resamples,); none where nothing was resampled.
+        drawn: Says from which documents the resamples were drawn: where two are equal, the n-th
+            resample of both consists of the same documents.
+    """
 
     value: float
     low: float
     high: float
+    resampled: Array = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
+    drawn: str = field(default="", repr=False, compare=False)
+
+    @classmethod
+    def exact(cls, value: float) -> Estimate:
+        """A value that is known, or measured once."""
+        return cls(value, value, value)
+
+
+class Difference(NamedTuple):
+    """How much a system gains over another on the same rows.
+
+    Attributes:
+        value: Its value minus that of the other.
+        low: Lower bound of the 95 % interval of the paired bootstrap.
+        high: Upper bound.
+        p: Two-sided p-value: how rarely resamples fall on the other side of 0.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
 
 
 class LabelledSpan(NamedTuple):
@@ -289,6 +327,94 @@ def expected_calibration_error(counts: Array) -> Array:
     return _ratio(distance, counts[..., 0].sum(axis=-1))
 
 
+def reliability(counts: Array) -> list[dict[str, float]]:
+    """The bins of a reliability diagram that are not empty.
+
+    Args:
+        counts: Summed `calibration_counts`, shape (bins, 3).
+
+    Returns:
+        For each bin its number `n`, mean `confidence` and `accuracy`.
+
+    >>> reliability(calibration_counts([0.95, 0.97, 0.5], [True, False, True]).sum(axis=0))
+    [{'n': 1, 'confidence': 0.5, 'accuracy': 1.0}, {'n': 2, 'confidence': 0.96, 'accuracy': 0.5}]
+    """
+    return [
+        {"n": int(n), "confidence": round(total / n, 6), "accuracy": round(right / n, 6)}
+        for n, total, right in counts.tolist()
+        if n
+    ]
+
+
+class RiskCoverage(NamedTuple):
+    """Answering only from a confidence on: the curve of El-Yaniv & Wiener (2010).
+
+    Attributes:
+        threshold: Confidences from the highest to the lowest, each once.
+        coverage: Share of the answers that reach it.
+        risk: Share of these that are wrong.
+    """
+
+    threshold: Array
+    coverage: Array
+    risk: Array
+
+
+def risk_coverage(confidences: Sequence[float], correct: Sequence[bool]) -> RiskCoverage:
+    """The risk-coverage curve of an answerer that may abstain.
+
+    Answers of the same confidence are given or withheld together.
+
+    >>> curve = risk_coverage([0.9, 0.4, 0.8, 0.4], [True, False, False, True])
+    >>> curve.threshold.tolist(), curve.coverage.tolist()
+    ([0.9, 0.8, 0.4], [0.25, 0.5, 1.0])
+    >>> curve.risk.tolist()  # 0 of 1, 1 of 2, 2 of 4
+    [0.0, 0.5, 0.5]
+    """
+    given = np.asarray(confidences, dtype=np.float64)
+    threshold, inverse = np.unique(-given, return_inverse=True)
+    answers = np.bincount(inverse, minlength=len(threshold)).astype(np.float64)
+    wrong = np.bincount(inverse, weights=~np.asarray(correct, dtype=bool), minlength=len(threshold))
+    return RiskCoverage(
+        -threshold, answers.cumsum() / max(len(given), 1), wrong.cumsum() / answers.cumsum()
+    )
+
+
+def aurc_counts(confidences: Sequence[float], correct: Sequence[bool]) -> Array:
+    """Every answer as its own cell, for `area_under_risk_coverage`.
+
+    Confidences are rounded to three decimals, which bounds the number of cells.
+
+    Returns:
+        An array of shape (answers, distinct confidences, 2): answers and wrong ones at each
+        confidence, highest first; to be summed over rows.
+    """
+    given = np.round(np.asarray(confidences, dtype=np.float64), 3)
+    threshold, inverse = np.unique(-given, return_inverse=True)
+    counts = np.zeros((len(given), len(threshold), 2))
+    counts[np.arange(len(given)), inverse, 0] = 1
+    counts[np.arange(len(given)), inverse, 1] = ~np.asarray(correct, dtype=bool)
+    return counts
+
+
+def area_under_risk_coverage(counts: Array) -> Array:
+    """Mean risk over the answers, each at the coverage where it is just given (AURC).
+
+    The lower, the better; Geifman et al. (2019), "Bias-reduced uncertainty estimation for deep
+    neural classifiers".
+
+    Args:
+        counts: Summed `aurc_counts`, shape (…, distinct confidences, 2).
+
+    >>> rows = aurc_counts([0.9, 0.4, 0.8, 0.4], [True, False, False, True])
+    >>> float(area_under_risk_coverage(rows.sum(axis=0)))  # (0 + 1/2 + 1/2 + 1/2) / 4
+    0.375
+    """
+    answers, wrong = counts[..., 0], counts[..., 1]
+    risk = _ratio(wrong.cumsum(axis=-1), answers.cumsum(axis=-1), empty=0.0)
+    return _ratio((risk * answers).sum(axis=-1), answers.sum(axis=-1))
+
+
 # Intervals.
 
 
@@ -314,30 +440,50 @@ def bootstrap(
         An estimate for every metric that is defined. Resamples in which a metric is undefined
         do not count in its interval.
     """
+    names: Sequence[Hashable] = range(len(counts))
     if documents is not None:
         position = {document: index for index, document in enumerate(dict.fromkeys(documents))}
         grouped = np.zeros((len(position), *counts.shape[1:]))
         np.add.at(grouped, [position[document] for document in documents], counts)
-        counts = grouped
+        counts, names = grouped, list(position)
     if not len(counts):
         return {}
-    rng = np.random.default_rng(seed)
     n, shape = len(counts), counts.shape[1:]
     flat = counts.reshape(n, -1)
-    uniform = np.full(n, 1 / n)
-    at_once = max(1, 4_000_000 // n)  # bounds memory to some 64 MB
-    sums = np.concatenate(
-        [
-            rng.multinomial(n, uniform, size=min(at_once, resamples - start)) @ flat
-            for start in range(0, resamples, at_once)
-        ]
-    ).reshape(resamples, *shape)
+    sums = np.concatenate([weights @ flat for weights in _draws(n, resamples, seed)])
+    sums = sums.reshape(resamples, *shape)
+    drawn = hashlib.sha256(repr((list(names), seed)).encode()).hexdigest()[:16]
     estimates = {}
     for name, metric in metrics.items():
         value = float(metric(counts.sum(axis=0)))
         if not np.isnan(value):
-            estimates[name] = _interval(value, metric(sums))
+            estimates[name] = _interval(value, metric(sums), drawn)
     return estimates
+
+
+def difference(ours: Estimate, theirs: Estimate) -> Difference:
+    """Gain of one estimate over another, both on the same rows (Koehn 2004).
+
+    >>> rows = np.array([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0], [1.0, 1.0]])
+    >>> right = bootstrap(rows, {"accuracy": mean})["accuracy"]
+    >>> difference(right, right)
+    Difference(value=0.0, low=0.0, high=0.0, p=1.0)
+
+    Raises:
+        ValueError: They were not drawn from the same documents, or not resampled as often.
+    """
+    if ours.drawn != theirs.drawn or len(ours.resampled) != len(theirs.resampled):
+        raise ValueError("the two figures were not measured on the same rows")
+    gains = ours.resampled - theirs.resampled
+    gains = gains[~np.isnan(gains)]
+    value = ours.value - theirs.value
+    if not len(gains):
+        return Difference(value, value, value, 1.0)
+    tail = (1 - CONFIDENCE) / 2 * 100
+    low, high = np.percentile(gains, [tail, 100 - tail])
+    # Counting the sample itself as one more resample keeps p above 0 (Davison & Hinkley 1997).
+    rare = (min(int((gains <= 0).sum()), int((gains >= 0).sum())) + 1) / (len(gains) + 1)
+    return Difference(value, float(low), float(high), min(1.0, 2 * rare))
 
 
 def bootstrap_percentiles(
@@ -358,18 +504,27 @@ def bootstrap_percentiles(
     sample = np.asarray(values, dtype=np.float64)
     drawn = sample[np.random.default_rng(seed).integers(len(sample), size=(resamples, len(sample)))]
     return {
-        name: _interval(float(np.percentile(sample, q)), np.percentile(drawn, q, axis=1))
+        name: _interval(float(np.percentile(sample, q)), np.percentile(drawn, q, axis=1), "")
         for name, q in percentiles.items()
     }
 
 
-def _interval(value: float, resampled: Array) -> Estimate:
+def _draws(n: int, resamples: int, seed: int) -> Iterator[Array]:
+    """How often each of n documents stands in each resample, some resamples at a time."""
+    rng = np.random.default_rng(seed)
+    uniform = np.full(n, 1 / n)
+    at_once = max(1, 4_000_000 // n)  # bounds memory to some 64 MB
+    for start in range(0, resamples, at_once):
+        yield rng.multinomial(n, uniform, size=min(at_once, resamples - start)).astype(np.float64)
+
+
+def _interval(value: float, resampled: Array, drawn: str) -> Estimate:
     defined = resampled[~np.isnan(resampled)]
     if not len(defined):
-        return Estimate(value, value, value)
+        return Estimate.exact(value)
     tail = (1 - CONFIDENCE) / 2 * 100
     low, high = np.percentile(defined, [tail, 100 - tail])
-    return Estimate(value, float(low), float(high))
+    return Estimate(value, float(low), float(high), resampled, drawn)
 
 
 def _ratio(above: Array, below: Array, empty: float = np.nan) -> Array:

@@ -38,6 +38,9 @@ class Row(BaseModel):
         title: Title of the ad where there is one.
         posting: The ad that a sentence comes from.
         pair: The pair that a row belongs to.
+        sector: Sector or industry of the ad.
+        industry: Stands in for `sector`.
+        source: Where the row comes from; stands in for both.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -46,7 +49,11 @@ class Row(BaseModel):
     title: str | None = None
     posting: str | None = None
     pair: str | None = None
+    sector: str | None = None
+    industry: str | None = None
+    source: str | None = None
     _file: str = PrivateAttr(default="")
+    _file_number: int = PrivateAttr(default=0)
     _number: int = PrivateAttr(default=0)
 
     @property
@@ -60,9 +67,18 @@ class Row(BaseModel):
         return self._file
 
     @property
-    def document(self) -> tuple[str, str]:
-        """What is resampled as one: the sentences of an ad, the rows of a pair."""
-        return self._file, self.posting or self.pair or str(self._number)
+    def named_sector(self) -> str | None:
+        """The sector, or what comes nearest to it."""
+        return self.sector or self.industry or self.source
+
+    @property
+    def document(self) -> tuple[int, str]:
+        """What is resampled as one: the sentences of an ad, the rows of a pair.
+
+        The file counts by its number among the files read, so that two runs agree wherever the
+        files lie.
+        """
+        return self._file_number, self.posting or self.pair or str(self._number)
 
 
 class Link(BaseModel):
@@ -222,7 +238,7 @@ def read_rows(files: Iterable[Path], model: type[RowT]) -> list[RowT]:
         RowError: A file is missing, unreadable or empty, or a row is not what `model` asks for.
     """
     rows: list[RowT] = []
-    for file in files:
+    for file_number, file in enumerate(files):
         try:
             lines = file.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
         except OSError as error:
@@ -235,7 +251,7 @@ def read_rows(files: Iterable[Path], model: type[RowT]) -> list[RowT]:
                 row = model.model_validate_json(line)
             except ValidationError as error:
                 raise RowError(f"{file}, row {number}: {_reason(error)}") from None
-            row._file, row._number = str(file), number
+            row._file, row._file_number, row._number = str(file), file_number, number
             rows.append(row)
             found += 1
         if not found:

@@ -33,6 +33,7 @@ from eval.baselines import (
     role_by_title,
     roles_by_tfidf,
 )
+from eval.cases import Answer, Case, Mark
 from eval.engine import Engine
 from eval.errors import EvaluationError
 from eval.metrics import Estimate, LabelledSpan
@@ -47,6 +48,7 @@ from eval.rows import (
     SpansRow,
     ZonesRow,
 )
+from eval.slices import LONGER_SPAN, SPAN_LENGTHS, Slicer, bucket, slice_order, zone_at
 from eval.zones import (
     ASKING,
     Span,
@@ -65,6 +67,7 @@ from extractor.records import (
     ZONE_LABELS,
     JobPosting,
     JobResult,
+    Skill,
 )
 from extractor.role_model import LabelledFeatures, fit_steps
 from extractor.roles import RoleClassifier
@@ -113,6 +116,7 @@ class Run:
         level: Queries of `linking`: whole sentences or labelled spans.
         load_seconds: How long the engine took to load.
         cross_fit: Whether the engine's role classes are given by weights fitted out of fold.
+        training: Labelled rows that the engine was trained on, for slices by frequency.
     """
 
     engine: Engine
@@ -120,6 +124,19 @@ class Run:
     level: Level = Level.sentence
     load_seconds: float = 0.0
     cross_fit: bool = False
+    training: Sequence[LinkingRow] = ()
+
+
+class Slice(NamedTuple):
+    """Figures of the engine on a part of the rows, or of their concepts.
+
+    Attributes:
+        n: Number of rows, queries or ads of which something belongs to it.
+        metrics: Estimates on it.
+    """
+
+    n: int
+    metrics: Estimates
 
 
 @dataclass
@@ -131,12 +148,16 @@ class Outcome:
         systems: Metrics of the engine first, then of the baselines, the main one first.
         notes: Remarks on rows left out, errors and the like.
         details: More for the JSON report, such as the confusion matrix.
+        slices: Figures of the engine by dimension (`kind`, `length`, …) and name of the slice.
+        cases: Every row with what was expected and given, for the list of errors.
     """
 
     n: int
     systems: dict[str, Estimates]
     notes: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    slices: dict[str, dict[str, Slice]] = field(default_factory=dict)
+    cases: list[Case] = field(default_factory=list)
 
 
 class Task(NamedTuple):
@@ -149,14 +170,22 @@ class Task(NamedTuple):
 # Linking and occupations: rankings.
 
 
+class Ranked(NamedTuple):
+    """A concept in a ranking; its score is None where the ranking has none."""
+
+    id: str
+    label: str
+    score: float | None
+
+
 def linking(run: Run) -> Outcome:
     """Rank all skill concepts for each sentence or labelled span that has a gold concept."""
     rows: Sequence[LinkingRow] = run.rows
     queries = [query for row in rows for query in _link_queries(row, run.level)]
 
-    def rank(batch: Sequence[_Query]) -> list[list[str]]:
+    def rank(batch: Sequence[_Query]) -> list[list[Ranked]]:
         linked = run.engine.link_batch([query.text for query in batch], k=RANKED)
-        return [[candidate.concept_id for candidate in candidates] for candidates in linked]
+        return [[Ranked(c.concept_id, c.label, c.score) for c in found] for found in linked]
 
     measures: dict[str, Measure] = {
         "mrr": metrics.reciprocal_rank,
@@ -176,16 +205,11 @@ def occupations(run: Run) -> Outcome:
     ]
     with_ads = any(query.row.text != query.text for query in queries)
 
-    certain: list[tuple[float, bool]] = []
-
-    def rank(batch: Sequence[_Query]) -> list[list[str]]:
+    def rank(batch: Sequence[_Query]) -> list[list[Ranked]]:
         titles = [query.text for query in batch]
         ads = [query.row.text for query in batch] if with_ads else None
         matched = run.engine.occupations_batch(titles, ads, k=RANKED)
-        for query, matches in zip(batch, matched, strict=True):
-            best = matches[0] if matches else None
-            certain.append((best.score, best.concept_id in query.gold) if best else (0.0, False))
-        return [[match.concept_id for match in matches] for matches in matched]
+        return [[Ranked(m.concept_id, m.label, m.score) for m in found] for found in matched]
 
     measures: dict[str, Measure] = {
         "accuracy@1": partial(metrics.recall_at, k=1),
@@ -193,13 +217,7 @@ def occupations(run: Run) -> Outcome:
         "recall@10": partial(metrics.recall_at, k=10),
         "mrr": metrics.reciprocal_rank,
     }
-    outcome = _ranking(run, queries, rank, ("occupation",), measures)
-    outcome.systems[ENGINE] |= metrics.bootstrap(
-        metrics.calibration_counts([score for score, _ in certain], [hit for _, hit in certain]),
-        {"ece": metrics.expected_calibration_error},
-        documents=[query.row.document for query in queries],
-    )
-    return outcome
+    return _ranking(run, queries, rank, ("occupation",), measures)
 
 
 class _Query(NamedTuple):
@@ -226,31 +244,119 @@ def _link_queries(row: LinkingRow, level: Level) -> list[_Query]:
 def _ranking(
     run: Run,
     queries: Sequence[_Query],
-    rank: Callable[[Sequence[_Query]], list[list[str]]],
+    rank: Callable[[Sequence[_Query]], list[list[Ranked]]],
     kinds: tuple[Kind, ...],
     measures: Mapping[str, Measure],
 ) -> Outcome:
     if not queries:
         raise EvaluationError("no usable rows: none has the URI of a gold concept")
     bm25 = BM25(run.engine.taxonomy.of_kind(*kinds))
-    systems: dict[str, Callable[[Sequence[_Query]], list[list[str]]]] = {
-        ENGINE: rank,
-        "BM25": lambda batch: bm25.rank([query.text for query in batch], RANKED),
+    ranked = [found for batch in _batches(queries) for found in rank(batch)]
+    ids = [[candidate.id for candidate in found] for found in ranked]
+    documents = [query.row.document for query in queries]
+    scored = {
+        ENGINE: _ranking_estimates(measures, ids, [query.gold for query in queries], documents),
+        "BM25": _ranking_estimates(
+            measures,
+            bm25.rank([query.text for query in queries], RANKED),
+            [query.gold for query in queries],
+            documents,
+        ),
     }
-    scored = {}
-    for system, ranker in systems.items():
-        values: dict[str, list[float]] = {name: [] for name in measures}
-        for batch in _batches(queries):
-            for query, ranked in zip(batch, ranker(batch), strict=True):
-                for name, measure in measures.items():
-                    values[name].append(measure(ranked, query.gold))
-        scored[system] = _means(values, [query.row.document for query in queries])
+    certain = [
+        (found[0].score or 0.0, found[0].id in query.gold) if found else (0.0, False)
+        for found, query in zip(ranked, queries, strict=True)
+    ]
+    calibration, curves = _confidence(certain, documents)
+    scored[ENGINE] |= calibration
     used = len({query.row.place for query in queries})
     notes = _left_out(len(run.rows) - used, "without the URI of a gold concept")
     if len(queries) != used:
         notes.append(f"{len(queries)} queries")
-    return _with_missing(
-        Outcome(used, scored, notes), run, (uri for query in queries for uri in query.gold)
+    slicer = Slicer(run.engine.taxonomy, run.training)
+    outcome = Outcome(
+        used,
+        scored,
+        notes,
+        curves,
+        slices=_ranking_slices(slicer, queries, ids, measures),
+        cases=[
+            _ranking_case(run.engine.taxonomy, slicer, query, found)
+            for query, found in zip(queries, ranked, strict=True)
+        ],
+    )
+    return _with_missing(outcome, run, (uri for query in queries for uri in query.gold))
+
+
+def _ranking_estimates(
+    measures: Mapping[str, Measure],
+    ranked: Sequence[Sequence[str]],
+    gold: Sequence[Set[str]],
+    documents: Sequence[Hashable],
+) -> Estimates:
+    values = {
+        name: [measure(ids, relevant) for ids, relevant in zip(ranked, gold, strict=True)]
+        for name, measure in measures.items()
+    }
+    return _means(values, documents)
+
+
+def _ranking_slices(
+    slicer: Slicer,
+    queries: Sequence[_Query],
+    ranked: Sequence[Sequence[str]],
+    measures: Mapping[str, Measure],
+) -> dict[str, dict[str, Slice]]:
+    """Slices of queries, and of gold concepts.
+
+    In the latter a query's other gold concepts are taken out of its list.
+    """
+    members: _Members = defaultdict(lambda: defaultdict(list))
+    for number, query in enumerate(queries):
+        for dimension, name in slicer.of_row(query.row).items():
+            members[dimension][name].append((number, query.gold))
+        within: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for concept_id in query.gold:
+            for key in slicer.of_concept(query.row, concept_id).items():
+                within[key].add(concept_id)
+        for (dimension, name), gold in within.items():
+            members[dimension][name].append((number, gold))
+
+    def estimates(chosen: Sequence[tuple[int, Set[str]]]) -> Estimates:
+        lists = [
+            [i for i in ranked[number] if i in gold or i not in queries[number].gold]
+            for number, gold in chosen
+        ]
+        return _ranking_estimates(
+            measures,
+            lists,
+            [gold for _, gold in chosen],
+            [queries[number].row.document for number, _ in chosen],
+        )
+
+    return _sliced(members, estimates)
+
+
+def _ranking_case(
+    taxonomy: Taxonomy, slicer: Slicer, query: _Query, found: Sequence[Ranked]
+) -> Case:
+    rank = metrics.reciprocal_rank([candidate.id for candidate in found], query.gold)
+    places = {candidate.id: place for place, candidate in enumerate(found, start=1)}
+    return Case(
+        query.row.place,
+        query.text,
+        1 - rank,
+        [
+            Answer(
+                f"{_label(taxonomy, uri)} (rank {places.get(uri, f'over {RANKED}')})",
+                uri,
+                None,
+                places.get(uri) == 1,
+            )
+            for uri in sorted(query.gold, key=lambda uri: places.get(uri, RANKED + 1))
+        ],
+        [Answer(one.label, one.id, one.score, one.id in query.gold) for one in found[:5]],
+        slices=_case_slices(slicer, query.row, query.gold),
     )
 
 
@@ -269,7 +375,7 @@ def extraction(run: Run) -> Outcome:
     used = [*with_gold, *empty]
     if not used:
         raise EvaluationError("no usable rows: none has a gold URI, and none is without any skill")
-    gold = [{link.uri for link in row.links or () if link.uri} for row in with_gold]
+    gold = [{str(link.uri) for link in row.links or () if link.uri} for row in with_gold]
     results, notes = _read(run.engine, used)
     scored = {}
     for system, found in _concept_sets(run, used, results).items():
@@ -278,12 +384,105 @@ def extraction(run: Run) -> Outcome:
             **_precision_recall_f1(counts, with_gold),
             **_concepts_per_empty_row(found[len(with_gold) :], empty),
         }
+    certain, documents = [], []
+    for row, result, uris in zip(with_gold, results, gold, strict=False):
+        for skill in _asked(result):
+            certain.append((skill.score, skill.concept_id in uris))
+            documents.append(row.document)
+    calibration, curves = _confidence(certain, documents)
+    scored[ENGINE] |= calibration
     notes += _left_out(
         len(rows) - len(used), "whose skills have no URI: neither gold nor without skills"
     )
     notes.append(f"{len(with_gold)} rows with gold URIs, {len(empty)} rows without any skill")
-    outcome = Outcome(len(used), scored, notes)
+    slicer = Slicer(run.engine.taxonomy, run.training)
+    nothing: set[str] = set()
+    outcome = Outcome(
+        len(used),
+        scored,
+        notes,
+        curves,
+        slices=_extraction_slices(slicer, with_gold, gold, results),
+        cases=[
+            _concept_case(run.engine.taxonomy, slicer, row, result, uris)
+            for row, result, uris in zip(
+                used, results, [*gold, *(nothing for _ in empty)], strict=True
+            )
+        ],
+    )
     return _with_missing(outcome, run, (uri for uris in gold for uri in uris if uri))
+
+
+def _asked(result: JobResult) -> list[Skill]:
+    return [skill for skill in result.skills if skill.requirement != "negated"]
+
+
+def _extraction_slices(
+    slicer: Slicer,
+    rows: Sequence[ExtractionRow],
+    gold: Sequence[Set[str]],
+    results: Sequence[JobResult],
+) -> dict[str, dict[str, Slice]]:
+    """Slices of rows, and of concepts: gold and returned ones of a slice are compared apart.
+
+    The section counts where a row has a gold place for each link.
+    """
+    members: _Members = defaultdict(lambda: defaultdict(list))
+    for number, (row, uris, result) in enumerate(zip(rows, gold, results, strict=False)):
+        found = {skill.concept_id for skill in _asked(result)}
+        for dimension, name in slicer.of_row(row).items():
+            members[dimension][name].append((number, (found, uris)))
+        zones: dict[str, str] = {}
+        links = [link for link in row.links or () if link.uri]
+        if all(link.start is not None for link in links):
+            zones = {skill.concept_id: skill.matches[0].zone for skill in _asked(result)}
+            zones |= {str(link.uri): zone_at(result, link.start or 0) for link in links}
+        within: dict[tuple[str, str], tuple[set[str], set[str]]] = defaultdict(
+            lambda: (set(), set())
+        )
+        for side, concepts in enumerate((found, uris)):
+            for concept_id in concepts:
+                keys = slicer.of_concept(row, concept_id)
+                if concept_id in zones:
+                    keys["zone"] = zones[concept_id]
+                for key in keys.items():
+                    within[key][side].add(concept_id)
+        for (dimension, name), pair in within.items():
+            members[dimension][name].append((number, pair))
+
+    def estimates(chosen: Sequence[tuple[int, tuple[Set[str], Set[str]]]]) -> Estimates:
+        return _precision_recall_f1(
+            [metrics.set_counts(*pair) for _, pair in chosen], [rows[n] for n, _ in chosen]
+        )
+
+    return _sliced(members, estimates)
+
+
+def _concept_case(
+    taxonomy: Taxonomy, slicer: Slicer, row: Row, result: JobResult, gold: Set[str]
+) -> Case:
+    skills = _asked(result)
+    found = {skill.concept_id for skill in skills}
+    marks = [
+        Mark(m.start, m.end, "right" if m.concept_id in gold else "wrong", m.label)
+        for skill in skills
+        for m in skill.matches
+    ]
+    if isinstance(row, ExtractionRow):
+        marks += [
+            Mark(link.start, link.end, "missed", _label(taxonomy, link.uri))
+            for link in row.links or ()
+            if link.uri and link.uri not in found and link.start is not None and link.end
+        ]
+    return Case(
+        row.place,
+        row.text,
+        len(found ^ gold),
+        [Answer(_label(taxonomy, uri), uri, None, uri in found) for uri in sorted(gold)],
+        [Answer(s.label, s.concept_id, s.score, s.concept_id in gold) for s in skills],
+        marks,
+        _case_slices(slicer, row, gold),
+    )
 
 
 def must(run: Run) -> Outcome:
@@ -314,7 +513,14 @@ def must(run: Run) -> Outcome:
             **_concepts_per_empty_row([found[i] for i in empty], [rows[i] for i in empty]),
         }
     notes += _left_out(len(rows) - used, "that demand and forbid nothing")
-    outcome = Outcome(used, scored, notes)
+    slicer = Slicer(run.engine.taxonomy)
+    cases = []
+    for row, result, asked, refused in zip(rows, results, demanded, forbidden, strict=True):
+        case = _concept_case(run.engine.taxonomy, slicer, row, result, asked)
+        given = {skill.concept_id for skill in _asked(result)}
+        unwanted = given if row.must_be_empty else given & refused
+        cases.append(replace(case, loss=len(asked - given) + len(unwanted)))
+    outcome = Outcome(used, scored, notes, cases=cases)
     return _with_missing(outcome, run, (uri for uris in (*demanded, *forbidden) for uri in uris))
 
 
@@ -360,7 +566,80 @@ def spans(run: Run) -> Outcome:
     others = sorted(all_labels - set(SPAN_LABELS))
     if others:
         notes.append(f"{', '.join(others)}: recall only, by a prediction of either label")
-    return Outcome(len(rows), scored, notes)
+    slicer = Slicer(run.engine.taxonomy)
+    return Outcome(
+        len(rows),
+        scored,
+        notes,
+        slices=_span_slices(slicer, rows, systems[ENGINE], gold, results),
+        cases=[
+            _span_case(slicer, row, predicted, right)
+            for row, predicted, right in zip(rows, systems[ENGINE], gold, strict=True)
+        ],
+    )
+
+
+def _span_slices(
+    slicer: Slicer,
+    rows: Sequence[SpansRow],
+    predicted: Sequence[set[LabelledSpan]],
+    gold: Sequence[set[LabelledSpan]],
+    results: Sequence[JobResult],
+) -> dict[str, dict[str, Slice]]:
+    """Slices of rows, and of spans by their own length and section; both labels together."""
+    members: _Members = defaultdict(lambda: defaultdict(list))
+    for number, (row, result) in enumerate(zip(rows, results, strict=True)):
+        pair = [
+            {span for span in side[number] if span.label in SPAN_LABELS}
+            for side in (predicted, gold)
+        ]
+        for dimension, name in slicer.of_row(row).items():
+            members[dimension][name].append((number, pair))
+        within: dict[tuple[str, str], list[set[LabelledSpan]]] = defaultdict(lambda: [set(), set()])
+        for side, spans_ in enumerate(pair):
+            for span in spans_:
+                words = len(row.text[span.start : span.end].split())
+                within["span length", bucket(words, SPAN_LENGTHS, LONGER_SPAN)][side].add(span)
+                within["zone", zone_at(result, span.start)][side].add(span)
+        for (dimension, name), sides in within.items():
+            members[dimension][name].append((number, sides))
+
+    def estimates(chosen: Sequence[tuple[int, Sequence[set[LabelledSpan]]]]) -> Estimates:
+        found: Estimates = {}
+        for way, count in (("strict", metrics.set_counts), ("overlap", metrics.overlap_counts)):
+            counts = [count(pair[0], pair[1]) for _, pair in chosen]
+            scores = _precision_recall_f1(counts, [rows[number] for number, _ in chosen])
+            found |= {f"{way}_{name}": estimate for name, estimate in scores.items()}
+        return found
+
+    return _sliced(members, estimates)
+
+
+def _span_case(
+    slicer: Slicer, row: SpansRow, predicted: set[LabelledSpan], gold: set[LabelledSpan]
+) -> Case:
+    known = {span for span in gold if span.label in SPAN_LABELS}
+    # A file of another label says nothing about what else stands there.
+    given = predicted if known or not gold else set()
+
+    def answers(spans_: set[LabelledSpan], others: set[LabelledSpan]) -> list[Answer]:
+        return [
+            Answer(f"{row.text[one.start : one.end]} [{one.label}]", right=one in others)
+            for one in sorted(spans_)
+        ]
+
+    return Case(
+        row.place,
+        row.text,
+        len(given ^ gold),
+        answers(gold, given),
+        answers(given, gold),
+        [
+            *(Mark(*s[:2], "right" if s in gold else "wrong", s.label) for s in sorted(given)),
+            *(Mark(*s[:2], "missed", s.label) for s in sorted(gold - given)),
+        ],
+        slicer.of_row(row),
+    )
 
 
 def _span_label_order(label: str) -> tuple[bool, bool, str]:
@@ -444,8 +723,34 @@ def requirement(run: Run) -> Outcome:
         matrices[system] = cells
     notes = _left_out(len(run.rows) - len(rows), "without a mention")
     notes.append(f"{len(gold)} mentions")
+    given = iter(predicted)
     return Outcome(
-        len(rows), scored, notes, {"confusion": _confusion(matrices[ENGINE], REQUIREMENTS)}
+        len(rows),
+        scored,
+        notes,
+        {"confusion": _confusion(matrices[ENGINE], REQUIREMENTS)},
+        cases=[_requirement_case(row, [next(given) for _ in row.mentions]) for row in rows],
+    )
+
+
+def _requirement_case(row: RequirementRow, given: Sequence[str]) -> Case:
+    right = [one == mention.requirement for one, mention in zip(given, row.mentions, strict=True)]
+    return Case(
+        row.place,
+        row.text,
+        right.count(False),
+        [
+            Answer(f"{mention.span}: {mention.requirement}", right=r)
+            for mention, r in zip(row.mentions, right, strict=True)
+        ],
+        [
+            Answer(f"{mention.span}: {g}", right=r)
+            for mention, g, r in zip(row.mentions, given, right, strict=True)
+        ],
+        [
+            Mark(*place, "right" if r else "wrong", g)
+            for place, g, r in zip(row.offsets, given, right, strict=True)
+        ],
     )
 
 
@@ -528,7 +833,28 @@ def zones(run: Run) -> Outcome:
     notes.append("matches_about_employer of the baseline: names of concepts, word for word")
     if len(rows) < len(labelled):
         notes.append(f"left out: {len(labelled) - len(rows)} ads whose text has changed")
-    return Outcome(len(rows), scored, notes, {"confusion": details[ENGINE]})
+    cases = [
+        _zones_case(row, gold[row.id].zones, spans_)
+        for row, spans_ in zip(rows, systems[ENGINE], strict=True)
+    ]
+    return Outcome(len(rows), scored, notes, {"confusion": details[ENGINE]}, cases=cases)
+
+
+def _zones_case(row: ZonesRow, gold: Sequence[Span], given: Sequence[Span]) -> Case:
+    lines = [
+        (line, right, label_of(row.text, given, *line) or "other")
+        for line in lines_of(row.text)
+        if (right := label_of(row.text, gold, *line))
+    ]
+    wrong = [(line, right, label) for line, right, label in lines if right != label]
+    return Case(
+        row.place,
+        row.text,
+        len(wrong),
+        [Answer(right, row.text[line[0] : line[1]][:40]) for line, right, _ in wrong],
+        [Answer(label, row.text[line[0] : line[1]][:40]) for line, _, label in wrong],
+        [Mark(*line, "wrong", f"{label}, not {right}") for line, right, label in wrong],
+    )
 
 
 def _read_as(gold: Sequence[str], given: Sequence[str], matrix: metrics.Array) -> metrics.Array:
@@ -585,7 +911,52 @@ def roles(run: Run) -> Outcome:
         scored[TFIDF].pop("channel_accuracy", None)  # it learns classes, not channels
     matrix = metrics.confusion(gold, [p.label or ABSTAINED for p in systems[ENGINE]], ROLE_LABELS)
     notes += _left_out(len(run.rows) - len(rows), "without a label")
-    return Outcome(len(rows), scored, notes, {"confusion": _confusion(matrix, ROLE_LABELS)})
+    details: dict[str, Any] = {"confusion": _confusion(matrix, ROLE_LABELS)}
+    certain = [
+        (max(p.probabilities.values()), p.label == label)
+        for p, label in zip(ours, gold, strict=True)
+        if p.probabilities
+    ]
+    if certain:
+        details |= _confidence(certain, range(len(certain)))[1]
+    slicer = Slicer(run.engine.taxonomy)
+    return Outcome(
+        len(rows),
+        scored,
+        notes,
+        details,
+        slices=_role_slices(slicer, rows, ours),
+        cases=[_role_case(slicer, row, p) for row, p in zip(rows, ours, strict=True)],
+    )
+
+
+def _role_slices(
+    slicer: Slicer, rows: Sequence[RoleRow], predicted: Sequence[RolePrediction]
+) -> dict[str, dict[str, Slice]]:
+    members: _Members = defaultdict(lambda: defaultdict(list))
+    for number, row in enumerate(rows):
+        for dimension, name in slicer.of_row(row).items():
+            members[dimension][name].append((number, None))
+
+    def estimates(chosen: Sequence[tuple[int, None]]) -> Estimates:
+        right = [float(predicted[number].label == rows[number].label) for number, _ in chosen]
+        return _means({"accuracy": right}, [rows[number].document for number, _ in chosen])
+
+    return _sliced(members, estimates)
+
+
+def _role_case(slicer: Slicer, row: RoleRow, given: RolePrediction) -> Case:
+    label, probabilities = str(row.label), given.probabilities or {}
+    ranked = sorted(probabilities, key=lambda one: -probabilities[one])
+    return Case(
+        row.place,
+        f"{row.title or ''}\n{row.text}",
+        0.0 if given.label == label else 1 - probabilities.get(label, 0.0),
+        [Answer(label, right=given.label == label)],
+        [Answer(one, "", probabilities[one], one == label) for one in ranked]
+        or [Answer(given.label or ABSTAINED)],
+        slices=slicer.of_row(row) | {"gold": label},
+    )
 
 
 def _isco_codes(taxonomy: Taxonomy) -> dict[str, str]:
@@ -685,6 +1056,14 @@ def _role_metrics(rows: Sequence[RoleRow], predicted: Sequence[RolePrediction]) 
             {"ece": metrics.expected_calibration_error},
             documents=[row.document for row, _, _ in certain],
         )
+        estimates |= metrics.bootstrap(
+            metrics.aurc_counts(
+                [probability for _, _, probability in certain],
+                [label == row.label for row, label, _ in certain],
+            ),
+            {"aurc": metrics.area_under_risk_coverage},
+            documents=[row.document for row, _, _ in certain],
+        )
     estimates |= _means({"abstained": [float(p.label is None) for p in predicted]}, documents)
     nearest = [
         (float(p.nearest == row.gold_nearest), 1) if row.gold_nearest else None for row, p in pairs
@@ -740,13 +1119,13 @@ def speed(run: Run) -> Outcome:
         for row in batch:
             exact.find(row.text)
 
-    load = Estimate(*[run.load_seconds] * 3)
+    load = Estimate.exact(run.load_seconds)
     scored = {
         ENGINE: {
             **_throughput(many, read_batch),
             **_latency(single, read_one),
             "load_s": load,
-            "peak_rss_mb": Estimate(*[peak_memory_mb() or float("nan")] * 3),
+            "peak_rss_mb": Estimate.exact(peak_memory_mb() or float("nan")),
         },
         "exact labels": {**_throughput(many, match_batch), **_latency(single, match_one)},
     }
@@ -838,16 +1217,81 @@ def _left_out(count: int, reason: str) -> list[str]:
     return [f"left out: {count} rows {reason}"] if count else []
 
 
+_Members = dict[str, dict[str, list[tuple[int, Any]]]]
+"""Dimension → slice → numbers of rows and what of each belongs to the slice."""
+
+
+def _sliced(
+    members: _Members, estimates: Callable[[Sequence[tuple[int, Any]]], Estimates]
+) -> dict[str, dict[str, Slice]]:
+    return {
+        dimension: {
+            name: Slice(len(slices[name]), estimates(slices[name]))
+            for name in sorted(slices, key=slice_order)
+        }
+        for dimension, slices in members.items()
+    }
+
+
+def _case_slices(slicer: Slicer, row: Row, concepts: Iterable[str]) -> dict[str, str]:
+    """Slices of a row; those of its concepts where all of them agree."""
+    slices = slicer.of_row(row)
+    found: dict[str, set[str]] = defaultdict(set)
+    for concept_id in concepts:
+        for dimension, name in slicer.of_concept(row, concept_id).items():
+            found[dimension].add(name)
+    return slices | {
+        dimension: next(iter(names)) if len(names) == 1 else "several"
+        for dimension, names in found.items()
+    }
+
+
+def _label(taxonomy: Taxonomy, concept_id: str | None) -> str:
+    return taxonomy[concept_id].label if concept_id and concept_id in taxonomy else str(concept_id)
+
+
+CURVE_POINTS = 50
+
+
+def _confidence(
+    certain: Sequence[tuple[float, bool]], documents: Sequence[Hashable]
+) -> tuple[Estimates, dict[str, Any]]:
+    """Calibration and risk-coverage of answers with their confidence, as figures and as curves."""
+    if not certain:
+        return {}, {}
+    confidences, right = [score for score, _ in certain], [hit for _, hit in certain]
+    bins = metrics.calibration_counts(confidences, right)
+    estimates = {
+        **metrics.bootstrap(bins, {"ece": metrics.expected_calibration_error}, documents=documents),
+        **metrics.bootstrap(
+            metrics.aurc_counts(confidences, right),
+            {"aurc": metrics.area_under_risk_coverage},
+            documents=documents,
+        ),
+    }
+    curve = metrics.risk_coverage(confidences, right)
+    last = len(curve.threshold) - 1
+    points = sorted({round(at) for at in np.linspace(0, last, min(last + 1, CURVE_POINTS))})
+    return estimates, {
+        "calibration": metrics.reliability(bins.sum(axis=0)),
+        "risk_coverage": [
+            {
+                "threshold": round(float(curve.threshold[at]), 6),
+                "coverage": round(float(curve.coverage[at]), 6),
+                "risk": round(float(curve.risk[at]), 6),
+            }
+            for at in points
+        ],
+    }
+
+
 def _concept_sets(
     run: Run, rows: Sequence[Row], results: Sequence[JobResult]
 ) -> dict[str, list[set[str]]]:
     """Concepts that each system says are asked for or mentioned: negated ones are not."""
     exact = ExactLabels(run.engine.taxonomy.of_kind(*SKILL_KINDS))
     return {
-        ENGINE: [
-            {skill.concept_id for skill in result.skills if skill.requirement != "negated"}
-            for result in results
-        ],
+        ENGINE: [{skill.concept_id for skill in _asked(result)} for result in results],
         "exact labels": [{match.concept_id for match in exact.find(row.text)} for row in rows],
     }
 

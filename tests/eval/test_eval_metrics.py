@@ -146,7 +146,7 @@ def test_bootstrap_leaves_out_what_is_undefined():
     assert metrics.bootstrap(np.zeros((3, 4)), {"recall": metrics.recall}) == {}
     assert metrics.bootstrap(np.zeros((0, 2)), {"mean": metrics.mean}) == {}
     single = metrics.bootstrap(np.array([[2.0, 1.0]]), {"mean": metrics.mean})["mean"]
-    assert single == (2.0, 2.0, 2.0)
+    assert single == metrics.Estimate(2.0, 2.0, 2.0)
 
 
 def test_percentiles_of_a_sample():
