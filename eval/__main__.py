@@ -18,6 +18,8 @@ from eval.cases import write_cases
 from eval.comparison import compare, table
 from eval.errors import EvaluationError
 from eval.metrics import CONFIDENCE, RESAMPLES
+from eval.peers import PEERS
+from eval.peers.report import compare_peers
 from eval.report import Report
 from eval.rows import LinkingRow, read_rows, sample_rows
 from eval.tasks import TASKS, Level, Run
@@ -172,11 +174,59 @@ def evaluate(
     return Report(
         task=task,
         files=files,
-        command=shlex.join(["python", "-m", "eval", *sys.argv[1:]]),
+        command=_command_line(),
         outcome=outcome,
         provenance=engine.provenance,
         seconds=time.perf_counter() - started,
     )
+
+
+@app.command("peers")
+def peers_command(
+    environments: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of virtual environments, one a system.")
+    ] = Path(".peers"),
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only these systems; all by default.")
+    ] = None,
+    linked: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Rows with gold concepts.")
+    ] = None,
+    spans: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Rows with gold spans.")
+    ] = None,
+    ads: Annotated[Path | None, typer.Option(metavar="FILE", help="Ads, for speed.")] = None,
+    taxonomy: Annotated[
+        str, typer.Option(help="The taxonomy that the gold speaks of.")
+    ] = "default",
+    encoder: Annotated[str, typer.Option(help="Name of our sentence encoder.")] = "accurate",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="A random sample of so many rows of each file.")
+    ] = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", metavar="OUT", help="Write the report as JSON, too.")
+    ] = None,
+    logs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for what the systems print.")
+    ] = None,
+) -> None:
+    """Measure this and other systems on the same rows, each in its own environment."""
+    with _reported():
+        compare_peers(
+            environments,
+            only or list(PEERS),
+            {"linked": linked or [], "spans": spans or [], "ads": [ads] if ads else []},
+            taxonomy=taxonomy,
+            encoder=encoder,
+            limit=limit,
+            json_out=json_out,
+            logs=logs,
+            command=_command_line(),
+        )
+
+
+def _command_line() -> str:
+    return shlex.join(["python", "-m", "eval", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

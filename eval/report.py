@@ -65,20 +65,20 @@ class Report:
             "files": [str(file) for file in self.files],
             "n": self.outcome.n,
             "system": system,
-            "metrics": _plain(metrics),
-            "baseline": _plain(baselines[0][1]),
+            "metrics": plain(metrics),
+            "baseline": plain(baselines[0][1]),
             "versions": versions(self.provenance),
             "seconds": round(self.seconds, 3),
             "command": self.command,
             "taxonomy": self.provenance.taxonomy,
             "encoder": self.provenance.encoder,
             "provenance": self.provenance.model_dump(),
-            "baselines": {name: _plain(estimates) for name, estimates in baselines},
+            "baselines": {name: plain(estimates) for name, estimates in baselines},
             "bootstrap": {"confidence": CONFIDENCE, "resamples": RESAMPLES, "seed": SEED},
             "notes": self.outcome.notes,
             "slices": {
                 dimension: {
-                    name: {"n": part.n, "metrics": _plain(part.metrics)}
+                    name: {"n": part.n, "metrics": plain(part.metrics)}
                     for name, part in parts.items()
                 }
                 for dimension, parts in self.outcome.slices.items()
@@ -103,7 +103,7 @@ class Report:
     def print(self, console: Console, *, slices: bool = False) -> None:
         """Show the report, with its slices if they are asked for."""
         outcome, used = self.outcome, self.provenance
-        console.print(_systems_table(f"{self.task}: {outcome.n} rows", outcome.systems))
+        console.print(systems_table(f"{self.task}: {outcome.n} rows", outcome.systems))
         if confusion := outcome.details.get("confusion"):
             console.print(_confusion_table(confusion))
         if slices:
@@ -166,7 +166,7 @@ def pack(estimate: Estimate, count: int | None = None) -> dict[str, str]:
 
 
 def unpack(plain: Mapping[str, float], packed: Mapping[str, str]) -> Estimate:
-    """An estimate as `_plain` and `pack` wrote it."""
+    """An estimate as `plain` and `pack` wrote it."""
     values = np.frombuffer(base64.b64decode(packed["values"]), dtype="<f4")
     resampled: Array = values.astype(np.float64)
     return Estimate(plain["value"], plain["low"], plain["high"], resampled, packed["drawn"])
@@ -219,11 +219,13 @@ def number(value: float) -> str:
     return f"{value:,.{decimals}f}"
 
 
-def _plain(estimates: Estimates) -> dict[str, dict[str, float]]:
+def plain(estimates: Estimates) -> dict[str, dict[str, float]]:
+    """Estimates for a JSON file, without their resamples."""
     return {name: {"value": e.value, "low": e.low, "high": e.high} for name, e in estimates.items()}
 
 
-def _systems_table(title: str, systems: Mapping[str, Estimates]) -> Table:
+def systems_table(title: str, systems: Mapping[str, Estimates]) -> Table:
+    """Metrics in rows, systems in columns."""
     table = Table(title=title, title_justify="left")
     table.add_column("metric")
     for system in systems:

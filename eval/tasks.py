@@ -298,7 +298,7 @@ def _ranking_estimates(
         name: [measure(ids, relevant) for ids, relevant in zip(ranked, gold, strict=True)]
         for name, measure in measures.items()
     }
-    return _means(values, documents)
+    return means(values, documents)
 
 
 def _ranking_slices(
@@ -381,7 +381,7 @@ def extraction(run: Run) -> Outcome:
     for system, found in _concept_sets(run, used, results).items():
         counts = [metrics.set_counts(a, b) for a, b in zip(found, gold, strict=False)]
         scored[system] = {
-            **_precision_recall_f1(counts, with_gold),
+            **precision_recall_f1(counts, with_gold),
             **_concepts_per_empty_row(found[len(with_gold) :], empty),
         }
     certain, documents = [], []
@@ -451,7 +451,7 @@ def _extraction_slices(
             members[dimension][name].append((number, pair))
 
     def estimates(chosen: Sequence[tuple[int, tuple[Set[str], Set[str]]]]) -> Estimates:
-        return _precision_recall_f1(
+        return precision_recall_f1(
             [metrics.set_counts(*pair) for _, pair in chosen], [rows[n] for n, _ in chosen]
         )
 
@@ -608,7 +608,7 @@ def _span_slices(
         found: Estimates = {}
         for way, count in (("strict", metrics.set_counts), ("overlap", metrics.overlap_counts)):
             counts = [count(pair[0], pair[1]) for _, pair in chosen]
-            scores = _precision_recall_f1(counts, [rows[number] for number, _ in chosen])
+            scores = precision_recall_f1(counts, [rows[number] for number, _ in chosen])
             found |= {f"{way}_{name}": estimate for name, estimate in scores.items()}
         return found
 
@@ -689,7 +689,7 @@ def _span_metrics(
     estimates: Estimates = {}
     for way, count in (("strict", metrics.set_counts), ("overlap", metrics.overlap_counts)):
         counts = [count(a, b) for a, b in zip(given, right, strict=True)]
-        for name, estimate in _precision_recall_f1(counts, rows).items():
+        for name, estimate in precision_recall_f1(counts, rows).items():
             if named or name == "recall":
                 estimates[f"{way}_{name}/{label}"] = estimate
     return estimates
@@ -940,7 +940,7 @@ def _role_slices(
 
     def estimates(chosen: Sequence[tuple[int, None]]) -> Estimates:
         right = [float(predicted[number].label == rows[number].label) for number, _ in chosen]
-        return _means({"accuracy": right}, [rows[number].document for number, _ in chosen])
+        return means({"accuracy": right}, [rows[number].document for number, _ in chosen])
 
     return _sliced(members, estimates)
 
@@ -1064,7 +1064,7 @@ def _role_metrics(rows: Sequence[RoleRow], predicted: Sequence[RolePrediction]) 
             {"aurc": metrics.area_under_risk_coverage},
             documents=[row.document for row, _, _ in certain],
         )
-    estimates |= _means({"abstained": [float(p.label is None) for p in predicted]}, documents)
+    estimates |= means({"abstained": [float(p.label is None) for p in predicted]}, documents)
     nearest = [
         (float(p.nearest == row.gold_nearest), 1) if row.gold_nearest else None for row, p in pairs
     ]
@@ -1076,7 +1076,7 @@ def _role_metrics(rows: Sequence[RoleRow], predicted: Sequence[RolePrediction]) 
         if row.pair is not None and row.same_as_pair is not None:
             by_pair[row.document].append(p.label == row.label)
     both = {pair: float(all(right)) for pair, right in by_pair.items() if len(right) == 2}
-    return estimates | _means({"pairs_right": list(both.values())}, list(both))
+    return estimates | means({"pairs_right": list(both.values())}, list(both))
 
 
 # Speed.
@@ -1308,9 +1308,10 @@ def _with_missing(outcome: Outcome, run: Run, gold: Iterable[str]) -> Outcome:
     return outcome
 
 
-def _precision_recall_f1(
+def precision_recall_f1(
     counts: Sequence[tuple[int, int, int, int]], rows: Sequence[Row]
 ) -> Estimates:
+    """Micro-averaged precision, recall and F1 of the counts of rows."""
     return metrics.bootstrap(
         np.array(counts, dtype=np.float64).reshape(-1, 4),
         {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1},
@@ -1319,13 +1320,14 @@ def _precision_recall_f1(
 
 
 def _concepts_per_empty_row(found: Sequence[set[str]], rows: Sequence[Row]) -> Estimates:
-    return _means(
+    return means(
         {"concepts_per_empty_row": [float(len(concepts)) for concepts in found]},
         [row.document for row in rows],
     )
 
 
-def _means(values: Mapping[str, Sequence[float]], documents: Sequence[Hashable]) -> Estimates:
+def means(values: Mapping[str, Sequence[float]], documents: Sequence[Hashable]) -> Estimates:
+    """Means of columns, one value a row."""
     estimates: Estimates = {}
     for name, column in values.items():
         counts = np.stack([np.asarray(column, dtype=np.float64), np.ones(len(column))], axis=1)
