@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,16 +12,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-import eval.engine
 from eval.cases import write_cases
 from eval.comparison import compare, table
 from eval.errors import EvaluationError
 from eval.metrics import CONFIDENCE, RESAMPLES
+from eval.pages import write_pages
 from eval.peers import PEERS
 from eval.peers.report import compare_peers
-from eval.report import Report
-from eval.rows import LinkingRow, read_rows, sample_rows
-from eval.tasks import TASKS, Level, Run
+from eval.run import Options, evaluate
+from eval.suite import SHARED, SUITE, run_suite
+from eval.tasks import TASKS, Level
 from extractor.errors import JobshiftError
 from taxonomies.errors import TaxonomyError
 
@@ -86,9 +85,8 @@ def _command(task: str) -> Callable[..., None]:
             for name, out in (("--json", json_out), ("--errors", errors)):
                 if out and (out.is_dir() or not out.absolute().parent.is_dir()):
                     raise EvaluationError(f"{name} {out}: expected a file in a folder that exists")
-            report = evaluate(
-                task, files, taxonomy, encoder, limit, level, cross_fit, train=train or ()
-            )
+            options = Options(taxonomy, encoder, limit, level, cross_fit, train or ())
+            report = evaluate(task, files, options, _command_line())
             try:
                 if json_out:
                     report.write(json_out)
@@ -136,51 +134,6 @@ def compare_command(
         )
 
 
-def evaluate(
-    task: str,
-    files: list[Path],
-    taxonomy: str,
-    encoder: str,
-    limit: int | None,
-    level: Level = Level.sentence,
-    cross_fit: bool = False,
-    *,
-    train: list[Path] | tuple[()] = (),
-) -> Report:
-    """Read the rows, load the engine and run the task; the cheap checks come first.
-
-    Raises:
-        EvaluationError: A file, a row or an option cannot be used.
-        JobshiftError: The engine cannot be loaded.
-        TaxonomyError: The taxonomy is not installed.
-    """
-    if level is Level.span and task != "linking":
-        raise EvaluationError(f"--level belongs to linking; {task} has no levels")
-    if cross_fit and task != "roles":
-        raise EvaluationError(f"--cross-fit belongs to roles; {task} has no weights to fit")
-    started = time.perf_counter()
-    read = read_rows(files, TASKS[task].rows)
-    training = read_rows(train, LinkingRow)
-    rows = sample_rows(read, limit)
-    status = Console(stderr=True).status
-    with status("loading the engine"):
-        loading = time.perf_counter()
-        engine = eval.engine.load_engine(taxonomy, encoder)
-        load_seconds = time.perf_counter() - loading
-    with status(f"{task}: {len(rows)} rows"):
-        outcome = TASKS[task].score(Run(engine, rows, level, load_seconds, cross_fit, training))
-    if len(rows) < len(read):
-        outcome.notes.append(f"a random sample of {len(rows)} of {len(read)} rows, fixed seed")
-    return Report(
-        task=task,
-        files=files,
-        command=_command_line(),
-        outcome=outcome,
-        provenance=engine.provenance,
-        seconds=time.perf_counter() - started,
-    )
-
-
 @app.command("peers")
 def peers_command(
     environments: Annotated[
@@ -223,6 +176,50 @@ def peers_command(
             logs=logs,
             command=_command_line(),
         )
+
+
+@app.command("report")
+def report_command(
+    folder: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder of --json reports.")],
+) -> None:
+    """Join the reports of a folder into report.md and report.html, with plots."""
+    with _reported():
+        for path in write_pages(folder):
+            typer.echo(path)
+
+
+@app.command("suite")
+def suite_command(
+    out: Annotated[Path, typer.Option(metavar="RUN_DIR", help="Folder for the reports.")] = Path(
+        "runs/eval"
+    ),
+    shared: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the labelled sets of others.")
+    ] = SHARED,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only these runs; all by default.")
+    ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Record the figures instead of comparing them.")
+    ] = False,
+) -> None:
+    """Run every recorded evaluation; status 1 if a figure falls by more than the noise."""
+    unknown = sorted(set(only or ()) - {entry.name for entry in SUITE})
+    with _reported():
+        if unknown:
+            names = ", ".join(entry.name for entry in SUITE)
+            raise EvaluationError(f"unknown run {unknown[0]!r}; known are {names}")
+        result = run_suite(out, shared=shared, only=only or (), record=record, say=typer.echo)
+    for check in result.checks:
+        was = "none" if check.recorded is None else f"{check.recorded:.3f}"
+        verdict = f"FAILED: {check.failed}" if check.failed else check.note or "ok"
+        typer.echo(f"{check.run} {check.metric}: {check.measured:.3f}, recorded {was}; {verdict}")
+    for line in result.missing:
+        typer.echo(f"missing: {line}")
+    if result.reports:
+        typer.echo(f"{len(result.reports)} runs, {len(result.missing)} missing: {out}/report.html")
+    if result.has_failed:
+        raise typer.Exit(1)
 
 
 def _command_line() -> str:
