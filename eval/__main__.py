@@ -12,13 +12,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+import taxonomies
+from eval.beir import write_corpus, write_folder
 from eval.cases import write_cases
 from eval.comparison import compare, table
+from eval.datasets import DATASETS, convert, write_rows
 from eval.errors import EvaluationError
 from eval.metrics import CONFIDENCE, RESAMPLES
 from eval.pages import write_pages
 from eval.peers import PEERS
 from eval.peers.report import compare_peers
+from eval.rows import LinkingRow, read_rows
 from eval.run import Options, evaluate
 from eval.suite import SHARED, SUITE, run_suite
 from eval.tasks import TASKS, Level
@@ -132,6 +136,63 @@ def compare_command(
             "p is two-sided and not corrected for the number of metrics",
             style="dim",
         )
+
+
+@app.command("list")
+def list_command() -> None:
+    """Show every labelled set and format that the project knows."""
+    for name, dataset in DATASETS.items():
+        typer.echo(f"{name}: {dataset.task}; {dataset.size}; licence: {dataset.licence}")
+        typer.echo(f"    from {dataset.source}")
+        if dataset.read:
+            taxonomy = " --taxonomy esco-1.1.1" if dataset.needs_taxonomy else ""
+            typer.echo(f"    {dataset.files}")
+            typer.echo(f"    python -m eval convert {name} FILE… --out rows.jsonl{taxonomy}")
+
+
+@app.command("convert")
+def convert_command(
+    name: Annotated[str, typer.Argument(metavar="SET", help="A name that `list` shows.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="Files, or the folder, as published.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The JSON Lines file of rows.")],
+    taxonomy: Annotated[
+        str | None, typer.Option(help="Installed taxonomy in which labels are looked up.")
+    ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Of beir: write the corpus as a taxonomy to install."),
+    ] = None,
+) -> None:
+    """Convert a labelled set as published, or labels of your own, into rows."""
+    with _reported():
+        rows = convert(name, files, taxonomies.load(taxonomy) if taxonomy else None)
+        write_rows(out, rows)
+        if corpus:
+            if name != "beir":
+                raise EvaluationError(f"--corpus belongs to beir; {name} has no corpus")
+            write_corpus(corpus, files[0])
+        links = [link for row in rows for link in row.get("links") or ()]
+        missing = sum(link["uri"] is None for link in links)
+        spans = sum(len(row.get("spans") or ()) for row in rows)
+        typer.echo(f"{out}: {len(rows)} rows, {len(links)} links, {spans} spans")
+        if missing:
+            typer.echo(f"{missing} links have no concept: labels that are none, or are not found")
+
+
+@app.command("beir")
+def beir_command(
+    files: Files,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")],
+    taxonomy: Annotated[str, typer.Option(help="Its skill concepts are the corpus.")] = "default",
+    split: Annotated[str, typer.Option(help="Name of the file of judgements.")] = "test",
+) -> None:
+    """Write linked rows as a BEIR folder: corpus, queries and qrels."""
+    with _reported():
+        rows = read_rows(files, LinkingRow)
+        count = write_folder(out, rows, taxonomies.load(taxonomy), split=split)
+        typer.echo(f"{out}: {count} queries of {len(rows)} rows")
 
 
 @app.command("peers")

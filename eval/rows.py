@@ -146,9 +146,19 @@ class GoldOccupation(BaseModel):
 
 
 class OccupationRow(Row):
-    """A job title with its occupation; the text stands in where there is no title."""
+    """A job title with its occupation; the text stands in where there is no title.
 
-    occupation: GoldOccupation | None
+    Attributes:
+        occupation: The gold occupation; a list where each of several is right.
+    """
+
+    occupation: GoldOccupation | list[GoldOccupation] | None
+
+    @property
+    def uris(self) -> set[str]:
+        """Ids of the gold occupations."""
+        given = self.occupation if isinstance(self.occupation, list) else [self.occupation]
+        return {one.uri for one in given if one and one.uri}
 
 
 class Mention(BaseModel):

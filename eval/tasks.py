@@ -198,11 +198,7 @@ def linking(run: Run) -> Outcome:
 def occupations(run: Run) -> Outcome:
     """Rank all occupations for each title."""
     rows: Sequence[OccupationRow] = run.rows
-    queries = [
-        _Query(row, row.title or row.text, {row.occupation.uri})
-        for row in rows
-        if row.occupation and row.occupation.uri
-    ]
+    queries = [_Query(row, row.title or row.text, row.uris) for row in rows if row.uris]
     with_ads = any(query.row.text != query.text for query in queries)
 
     def rank(batch: Sequence[_Query]) -> list[list[Ranked]]:
