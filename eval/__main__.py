@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 import taxonomies
+from eval import engine
 from eval.beir import write_corpus, write_folder
 from eval.cases import write_cases
 from eval.comparison import compare, table
@@ -22,11 +23,14 @@ from eval.metrics import CONFIDENCE, RESAMPLES
 from eval.pages import write_pages
 from eval.peers import PEERS
 from eval.peers.report import compare_peers
-from eval.rows import LinkingRow, read_rows
+from eval.report import cell, write_json
+from eval.rows import ExtractionRow, LinkingRow, SpansRow, read_rows
 from eval.run import Options, evaluate
 from eval.suite import SHARED, SUITE, run_suite
 from eval.tasks import TASKS, Level
+from eval.tuning import LOWEST, settings, tune
 from extractor.errors import JobshiftError
+from extractor.linker import LinkerModel
 from taxonomies.errors import TaxonomyError
 
 app = typer.Typer(add_completion=False, help="Score the engine, and others, on labelled rows.")
@@ -74,6 +78,10 @@ def _command(task: str) -> Callable[..., None]:
                 "--cross-fit", help="Of roles: fit the weights of the decision out of fold."
             ),
         ] = False,
+        threshold: Annotated[
+            float | None,
+            typer.Option(metavar="P", help="Return concepts from this probability on."),
+        ] = None,
         slices: Annotated[
             bool, typer.Option("--slices", help="Show the figures of every slice.")
         ] = False,
@@ -89,7 +97,9 @@ def _command(task: str) -> Callable[..., None]:
             for name, out in (("--json", json_out), ("--errors", errors)):
                 if out and (out.is_dir() or not out.absolute().parent.is_dir()):
                     raise EvaluationError(f"{name} {out}: expected a file in a folder that exists")
-            options = Options(taxonomy, encoder, limit, level, cross_fit, train or ())
+            if threshold is not None and not 0 < threshold <= 1:
+                raise EvaluationError(f"--threshold {threshold}: expected a number in (0, 1]")
+            options = Options(taxonomy, encoder, limit, level, cross_fit, train or (), threshold)
             report = evaluate(task, files, options, _command_line())
             try:
                 if json_out:
@@ -247,6 +257,36 @@ def report_command(
     with _reported():
         for path in write_pages(folder):
             typer.echo(path)
+
+
+@app.command("tune")
+def tune_command(
+    files: Files,
+    out: Annotated[Path, typer.Option(metavar="JSON", help="The configuration to save.")],
+    taxonomy: Annotated[str, typer.Option(help="Taxonomy that the labels speak of.")] = "default",
+    encoder: Annotated[str, typer.Option(help="Name of the sentence encoder.")] = "accurate",
+) -> None:
+    """Tune thresholds on labels of your own, by cross-validation, and save them."""
+    with _reported():
+        rows = read_rows(files, ExtractionRow)
+        linked = [row for row in rows if row.links is not None]
+        spans = read_rows(files, SpansRow) if any(row.spans for row in rows) else []
+        shipped = LinkerModel.load().threshold
+        loaded = engine.load_engine(taxonomy, encoder, LOWEST)
+        tuned = tune(linked, spans, loaded, shipped)
+        content = settings(
+            tuned, taxonomy=taxonomy, encoder=encoder, files=files, command=_command_line()
+        )
+        write_json(out, content)
+    for name, one in tuned.items():
+        typer.echo(
+            f"{name}: threshold {one.threshold:g} (shipped: {one.shipped:g}); F1 on ads not seen "
+            f"{cell(one.after)}, before {cell(one.before)}; gain {one.gain.value:+.3f} "
+            f"({one.gain.low:+.3f} to {one.gain.high:+.3f}), p = {one.gain.p:.3f}"
+        )
+        if one.gain.low <= 0:
+            typer.echo(f"{name}: no gain beyond chance; label more ads or keep the shipped one")
+    typer.echo(f"saved: {out}")
 
 
 @app.command("suite")

@@ -61,8 +61,13 @@ class Engine(Protocol):
         ...
 
 
-def load_engine(taxonomy: str, encoder: str) -> Engine:
+def load_engine(taxonomy: str, encoder: str, threshold: float | None = None) -> Engine:
     """Load the engine that users load.
+
+    Args:
+        taxonomy: Name of an installed taxonomy.
+        encoder: Name of the sentence encoder.
+        threshold: Probability from which on concepts are returned; the shipped one if None.
 
     Raises:
         JobshiftError: The encoder is unknown or a part is missing.
@@ -70,4 +75,4 @@ def load_engine(taxonomy: str, encoder: str) -> Engine:
     """
     from extractor import SkillExtractor
 
-    return SkillExtractor.load(taxonomy, encoder=encoder)
+    return SkillExtractor.load(taxonomy, encoder=encoder, threshold=threshold)

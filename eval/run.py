@@ -28,6 +28,7 @@ class Options:
         level: Queries of `linking`.
         cross_fit: Of `roles`: fit the weights of the decision out of fold.
         train: Files of linked rows that the engine was trained on.
+        threshold: Probability from which on concepts are returned; the shipped one if None.
     """
 
     taxonomy: str = "default"
@@ -36,6 +37,7 @@ class Options:
     level: Level = Level.sentence
     cross_fit: bool = False
     train: Sequence[Path] = ()
+    threshold: float | None = None
 
 
 def evaluate(
@@ -44,7 +46,7 @@ def evaluate(
     options: Options,
     command: str,
     *,
-    load: Callable[[str, str], Engine] | None = None,
+    load: Callable[[str, str, float | None], Engine] | None = None,
 ) -> Report:
     """Read the rows, load the engine and run the task; the cheap checks come first.
 
@@ -53,7 +55,8 @@ def evaluate(
         files: Files of labelled rows.
         options: How it is run.
         command: The command line that gives the report.
-        load: Gives the engine of a taxonomy and an encoder; the one that users load if None.
+        load: Gives the engine of a taxonomy, an encoder and a threshold; the one that users load
+            if None.
 
     Raises:
         EvaluationError: A file, a row or an option cannot be used.
@@ -71,7 +74,7 @@ def evaluate(
     status = Console(stderr=True).status
     with status("loading the engine"):
         loading = time.perf_counter()
-        loaded = (load or engine.load_engine)(options.taxonomy, options.encoder)
+        loaded = (load or engine.load_engine)(options.taxonomy, options.encoder, options.threshold)
         load_seconds = time.perf_counter() - loading
     with status(f"{task}: {len(rows)} rows"):
         run = Run(loaded, rows, options.level, load_seconds, options.cross_fit, training)

@@ -71,6 +71,7 @@ from extractor.records import (
 )
 from extractor.role_model import LabelledFeatures, fit_steps
 from extractor.roles import RoleClassifier
+from extractor.spans import FoundSpan
 from extractor.zones import mask_markup
 from taxonomies.errors import TaxonomyNotInstalledError
 from taxonomies.records import SKILL_KINDS, Kind, Taxonomy
@@ -372,7 +373,7 @@ def extraction(run: Run) -> Outcome:
     if not used:
         raise EvaluationError("no usable rows: none has a gold URI, and none is without any skill")
     gold = [{str(link.uri) for link in row.links or () if link.uri} for row in with_gold]
-    results, notes = _read(run.engine, used)
+    results, notes = read_ads(run.engine, used)
     scored = {}
     for system, found in _concept_sets(run, used, results).items():
         counts = [metrics.set_counts(a, b) for a, b in zip(found, gold, strict=False)]
@@ -484,7 +485,7 @@ def _concept_case(
 def must(run: Run) -> Outcome:
     """Count demanded concepts that are found, and forbidden ones."""
     rows: Sequence[MustRow] = run.rows
-    results, notes = _read(run.engine, rows)
+    results, notes = read_ads(run.engine, rows)
     demanded = [{reference.uri for reference in row.must} for row in rows]
     forbidden = [{reference.uri for reference in row.must_not} for row in rows]
     empty = [index for index, row in enumerate(rows) if row.must_be_empty]
@@ -529,10 +530,13 @@ def spans(run: Run) -> Outcome:
     all_labels = set().union(*labels_of_file.values())
     if not all_labels:
         raise EvaluationError("no usable rows: none has a gold span")
-    results, notes = _read(run.engine, rows)
+    results, notes = read_ads(run.engine, rows)
     exact = ExactLabels(run.engine.taxonomy.of_kind(*SKILL_KINDS))
     systems = {
-        ENGINE: _found_spans(run.engine, rows, results),
+        ENGINE: [
+            {LabelledSpan(one.start, one.end, one.label) for one in found}
+            for found in found_spans(run.engine, rows, results)
+        ],
         "exact labels": [
             {LabelledSpan(m.start, m.end, _span_label(m.kind)) for m in exact.find(row.text)}
             for row in rows
@@ -646,16 +650,17 @@ def _span_label(kind: str) -> str:
     return "SKILL" if kind == "skill" else "KNOWLEDGE"
 
 
-def _found_spans(
+def found_spans(
     engine: Engine, rows: Sequence[Row], results: Sequence[JobResult]
-) -> list[set[LabelledSpan]]:
-    found: list[set[LabelledSpan]] = [set() for _ in rows]
+) -> list[list[FoundSpan]]:
+    """Spans of the span finder in each row; none in rows that gave an error."""
+    found: list[list[FoundSpan]] = [[] for _ in rows]
     readable = [number for number, result in enumerate(results) if not result.error]
     for batch in _batches(readable):
         for number, spans_ in zip(
             batch, engine.spans_batch([rows[number].text for number in batch]), strict=True
         ):
-            found[number] = {LabelledSpan(one.start, one.end, one.label) for one in spans_}
+            found[number] = list(spans_)
     return found
 
 
@@ -762,7 +767,7 @@ def zones(run: Run) -> Outcome:
     rows = [row for row in labelled if gold[row.id].fits(row.text)]
     if not rows:
         raise EvaluationError("no usable rows: eval/data/zones.jsonl labels none of these ads")
-    results, notes = _read(run.engine, rows)
+    results, notes = read_ads(run.engine, rows)
     exact = ExactLabels(run.engine.taxonomy.of_kind(*SKILL_KINDS))
     systems: dict[str, list[list[Span]]] = {
         ENGINE: [[Span(z.start, z.end, z.label) for z in result.zones] for result in results],
@@ -866,7 +871,7 @@ def roles(run: Run) -> Outcome:
     rows: Sequence[RoleRow] = [row for row in run.rows if row.label]
     if not rows:
         raise EvaluationError("no usable rows: none has a label")
-    results, notes = _read(run.engine, rows)
+    results, notes = read_ads(run.engine, rows)
     gold = [str(row.label) for row in rows]
     constant = role_by_majority(
         gold,
@@ -1190,7 +1195,12 @@ def _postings(rows: Iterable[Row]) -> Iterator[JobPosting]:
     return (JobPosting(id=row.place, text=row.text, title=row.title) for row in rows)
 
 
-def _read(engine: Engine, rows: Sequence[Row]) -> tuple[list[JobResult], list[str]]:
+def read_ads(engine: Engine, rows: Sequence[Row]) -> tuple[list[JobResult], list[str]]:
+    """One result a row, and a note about errors.
+
+    Raises:
+        EvaluationError: The engine gave fewer or more.
+    """
     results = list(engine.extract_batch(_postings(rows)))
     if len(results) != len(rows):
         raise EvaluationError(f"the engine gave {len(results)} results for {len(rows)} ads")

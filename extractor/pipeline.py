@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import compress, groupby, pairwise
@@ -130,7 +131,11 @@ class SkillExtractor:
 
     @classmethod
     def load(
-        cls, taxonomy: str = "default", *, encoder: str | Encoder = "accurate"
+        cls,
+        taxonomy: str = "default",
+        *,
+        encoder: str | Encoder = "accurate",
+        threshold: float | None = None,
     ) -> SkillExtractor:
         """Load the engine with an installed taxonomy.
 
@@ -138,14 +143,25 @@ class SkillExtractor:
             taxonomy: Name of an installed taxonomy.
             encoder: `accurate`, `fast`, another name that `extractor.encoders.load_encoder` knows,
                 or an encoder object; the taxonomy's index must have been built with it.
+            threshold: Probability below which a concept is not returned, in (0, 1]; the one that
+                comes with the linker if None. `python -m eval tune` finds one for your labels.
 
         Raises:
+            ValueError: The threshold does not lie in (0, 1].
             TaxonomyNotInstalledError: The taxonomy is not installed.
             ArtefactError: Its index or a trained part is missing or does not fit.
         """
+        if threshold is not None and not 0 < threshold <= 1:
+            raise ValueError(f"the threshold {threshold} does not lie in (0, 1]")
         resources = load_resources(taxonomy, encoder)
         name = encoder if isinstance(encoder, str) else encoder.name
-        return cls(build_pipeline(taxonomy, encoder=name), resources)
+        extractor = cls(build_pipeline(taxonomy, encoder=name), resources)
+        if threshold is not None:
+            component: SkillLinker = extractor.nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
+            model = component.linker.model
+            version_ = f"{model.version}, threshold {threshold:g}"
+            component.linker.model = replace(model, threshold=threshold, version=version_)
+        return extractor
 
     @property
     def taxonomy(self) -> Taxonomy:

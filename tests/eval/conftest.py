@@ -161,7 +161,7 @@ def rows_file(tmp_path: Path) -> Callable[..., Path]:
 def invoke(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> Callable[..., Result]:
     """Runs the command line with the fake engine."""
 
-    def load(taxonomy: str, encoder: str) -> FakeEngine:
+    def load(taxonomy: str, encoder: str, threshold: float | None = None) -> FakeEngine:
         if taxonomy == "absent":
             raise TaxonomyNotInstalledError("taxonomy 'absent' is not installed")
         if encoder == "absent":
