@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -174,7 +174,9 @@ def start(name: str, python: Path, arguments: Sequence[str], log: Path) -> Itera
         yield pipe
     finally:
         if process.stdin:
-            process.stdin.close()
+            # A process that has ended takes no more input, and none is left for it.
+            with suppress(BrokenPipeError):
+                process.stdin.close()
         try:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:
