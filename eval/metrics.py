@@ -383,13 +383,13 @@ def risk_coverage(confidences: Sequence[float], correct: Sequence[bool]) -> Risk
 def aurc_counts(confidences: Sequence[float], correct: Sequence[bool]) -> Array:
     """Every answer as its own cell, for `area_under_risk_coverage`.
 
-    Confidences are rounded to three decimals, which bounds the number of cells.
+    Confidences are rounded to two decimals, which bounds the number of cells.
 
     Returns:
         An array of shape (answers, distinct confidences, 2): answers and wrong ones at each
         confidence, highest first; to be summed over rows.
     """
-    given = np.round(np.asarray(confidences, dtype=np.float64), 3)
+    given = np.round(np.asarray(confidences, dtype=np.float64), 2)
     threshold, inverse = np.unique(-given, return_inverse=True)
     counts = np.zeros((len(given), len(threshold), 2))
     counts[np.arange(len(given)), inverse, 0] = 1

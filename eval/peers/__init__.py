@@ -150,6 +150,8 @@ def start(name: str, python: Path, arguments: Sequence[str], log: Path) -> Itera
         PeerError: It cannot be loaded.
     """
     environment = dict(os.environ)
+    # Some systems call `pip` for their models: it has to be that of their own environment.
+    environment["PATH"] = f"{python.parent.absolute()}{os.pathsep}{environment.get('PATH', '')}"
     if name == ENGINE:
         environment["PYTHONPATH"] = str(ROOT)
     else:

@@ -17,7 +17,9 @@ from eval.rows import ExtractionRow, Row, SpansRow
 PACKAGES = {
     "esco-skill-extractor": {
         "esco_skill_extractor/__init__.py": """
+            import os
             print("loading the model")
+            print("PATH begins with", os.environ["PATH"].split(os.pathsep)[0])
             class SkillExtractor:
                 def __init__(self, model):
                     assert model.endswith("minilm")
@@ -170,12 +172,13 @@ def test_labels_that_are_no_name_are_wrong(open_pipe, inputs, monkeypatch):
     assert any("1 of 3 returned labels" in note for note in result.notes)
 
 
-def test_what_a_library_prints_goes_to_the_log(open_pipe, tmp_path):
+def test_what_a_library_prints_goes_to_the_log(open_pipe, tmp_path, environments):
     with open_pipe("esco-skill-extractor") as pipe:
         assert pipe.ask("concepts", ["bread", "tea"]) == [[{"id": "s/bake"}], []]
     log = (tmp_path / "esco-skill-extractor.log").read_text()
     assert "loading the model" in log
     assert "reading" in log
+    assert f"PATH begins with {environments / 'esco-skill-extractor' / 'bin'}" in log
 
 
 def test_a_system_that_fails_says_why(open_pipe):
