@@ -1108,7 +1108,8 @@ def speed(run: Run) -> Outcome:
     errors: list[JobResult] = []
 
     def read_one(row: Row) -> None:
-        errors.extend(_failed([engine.extract(row.text, title=row.title, id=row.place)]))
+        # As a batch of one: an ad that cannot be read gives an error, not an end.
+        errors.extend(_failed(engine.extract_batch(_postings([row]), batch_size=1)))
 
     def read_batch(batch: Sequence[Row]) -> None:
         errors.extend(_failed(engine.extract_batch(_postings(batch), batch_size=BATCH)))

