@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -20,21 +19,19 @@ SCHEMA = """
 """
 
 
-@cache
-def engine(taxonomy: str = "default", encoder: str = "accurate") -> SkillExtractor:
-    """One engine a Python worker, loaded when it is first needed."""
-    return SkillExtractor.load(taxonomy, encoder=encoder)
-
-
-def read_ads(frames: Iterator[pd.DataFrame], **options: str) -> Iterator[pd.DataFrame]:
+def read_ads(
+    frames: Iterator[pd.DataFrame], taxonomy: str = "default", encoder: str = "accurate"
+) -> Iterator[pd.DataFrame]:
     """What `mapInPandas` calls: frames of `id`, `title` and `text` in, frames of `SCHEMA` out."""
+    # Once a partition; the index and the weights stay in the Python worker, which Spark uses again.
+    extractor = SkillExtractor.load(taxonomy, encoder=encoder)
     for frame in frames:
         postings = [
             JobPosting(id=str(row.id), title=row.title or None, text=row.text or "")
             for row in frame.fillna({"title": "", "text": ""}).itertuples()
         ]
         rows: list[dict[str, Any]] = []
-        for result in engine(**options).extract_batch(postings):
+        for result in extractor.extract_batch(postings):
             role = result.role
             fields = {"concept_id", "label", "requirement", "score"}
             rows.append(
