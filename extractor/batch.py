@@ -356,8 +356,8 @@ def check_targets(
                 f"{path} lies in the folder of the input, and would be read as input the next "
                 "time; write the results to another folder"
             )
-    if errors and errors.suffix.lower() != ".jsonl":
-        raise OutputFileError(f"{errors}: rows with errors are written as JSONL; end it in .jsonl")
+    if errors:
+        check_errors_file(errors, overwrite=True)
     folder = _parts_folder(target)
     if overwrite or (resume and folder.exists()):
         return
@@ -371,6 +371,19 @@ def check_targets(
             raise OutputFileError(
                 f"{path} exists{done}: choose another name or replace it (--overwrite)"
             )
+
+
+def check_errors_file(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file for rows with errors that must not be written.
+
+    Raises:
+        OutputFileError: Its suffix is another one, its folder is missing, or it is there already.
+    """
+    output_suffix(path)
+    if path.suffix.lower() != ".jsonl":
+        raise OutputFileError(f"{path}: rows with errors are written as JSONL; end it in .jsonl")
+    if path.exists() and not overwrite:
+        raise OutputFileError(f"{path} exists: choose another name or replace it (--overwrite)")
 
 
 def _make_finder() -> DuplicateFinder:

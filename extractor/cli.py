@@ -226,8 +226,8 @@ def batch(
             **common,
         )
     else:
-        if errors or deduplicate:
-            raise typer.BadParameter("--errors and --deduplicate need --engine local")
+        if deduplicate:
+            raise typer.BadParameter("--deduplicate needs --engine local")
         from extractor.cluster import run_on_ray
 
         summary = run_on_ray(
@@ -237,6 +237,7 @@ def batch(
             encoder=encoder,
             workers=workers,
             address=address,
+            errors=errors,
             **common,
         )
     if log_json:

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow import fs
 
-from extractor.batch import BatchSummary, Counts, Manifest, extract_rows
+from extractor.batch import BatchSummary, Counts, Manifest, check_errors_file, extract_rows
 from extractor.errors import JobshiftError, OutputFileError
 from extractor.files import (
     DEFAULT_COLUMNS,
@@ -37,8 +37,10 @@ from extractor.files import (
     input_files,
     is_url,
     numbered_rows,
+    results_of,
     results_table,
     to_posting,
+    write_results,
 )
 from extractor.records import JobPosting, JobResult, Provenance
 
@@ -77,6 +79,7 @@ def run_on_ray(
     address: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    errors: str | Path | None = None,
     load: Callable[[], SkillExtractor] | None = None,
 ) -> BatchSummary:
     """Extract from every ad on a Ray cluster.
@@ -92,6 +95,7 @@ def run_on_ray(
         address: The cluster; by default one that is running, else one on this machine.
         resume: Leave out rows that the target holds.
         overwrite: Drop what the target holds.
+        errors: Also write the results of rows with an error to this local file, as JSONL.
         load: Gives the engine, instead of the taxonomy and the encoder.
 
     Returns:
@@ -114,6 +118,8 @@ def run_on_ray(
         load = functools.partial(SkillExtractor.load, taxonomy, encoder=encoder)
     files = input_files(source)
     check_columns(files, columns)
+    if errors:
+        check_errors_file(Path(errors), overwrite=overwrite or resume)
     filesystem, folder = _open_target(target, resume=resume, overwrite=overwrite)
     if not ray.is_initialized():
         ray.init(address=address, logging_level=logging.ERROR)
@@ -145,6 +151,10 @@ def run_on_ray(
             folder, filesystem=filesystem, compression="zstd", min_rows_per_file=_ROWS_A_FILE
         )
     found = _count_results(filesystem, folder, sum(counts))
+    if errors:
+        results = pyarrow.dataset.dataset(folder, filesystem=filesystem, format="parquet")
+        wrong = results.to_batches(filter=pyarrow.dataset.field("error").is_valid())
+        write_results(errors, (result for batch in wrong for result in results_of(batch)))
     return BatchSummary(
         **found.model_dump(),
         resumed_rows=int(done.sum()),

@@ -950,15 +950,20 @@ def _parquet_results(path: Path) -> Iterator[JobResult]:
                 f"{SCHEMA_VERSION}; upgrade jobshift"
             )
         for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
-            for row in batch.to_pylist():
-                if row["role"]:
-                    probabilities = row["role"]["probabilities"]
-                    row["role"]["probabilities"] = {
-                        name: value for name, value in probabilities.items() if value is not None
-                    }
-                if row["provenance"]:
-                    row["provenance"]["parts"] = dict(row["provenance"]["parts"])
-                yield JobResult.model_validate(row)
+            yield from results_of(batch)
+
+
+def results_of(table: pa.RecordBatch) -> Iterator[JobResult]:
+    """Results that `results_table` laid out."""
+    for row in table.to_pylist():
+        if row["role"]:
+            probabilities = row["role"]["probabilities"]
+            row["role"]["probabilities"] = {
+                name: value for name, value in probabilities.items() if value is not None
+            }
+        if row["provenance"]:
+            row["provenance"]["parts"] = dict(row["provenance"]["parts"])
+        yield JobResult.model_validate(row)
 
 
 def _arrow_row(result: JobResult) -> dict[str, Any]:

@@ -80,7 +80,13 @@ def test_results_are_those_of_the_local_engine(tmp_path, ads, ray_cluster, mini_
     extractor = load() if engine == "fake" else mini_engine
 
     there = cluster.run_on_ray(
-        ads, tmp_path / "there", columns=columns, workers=2, batch_size=7, load=load
+        ads,
+        tmp_path / "there",
+        columns=columns,
+        workers=2,
+        batch_size=7,
+        errors=tmp_path / "errors.jsonl",
+        load=load,
     )
     here = run_batch(extractor, ads, tmp_path / "here.parquet", columns=columns)
 
@@ -93,7 +99,9 @@ def test_results_are_those_of_the_local_engine(tmp_path, ads, ray_cluster, mini_
         here.skills,
         here.roles,
     )
-    assert there.errors > 5
+    wrong = sorted(read_results(tmp_path / "errors.jsonl"), key=lambda result: result.row)
+    assert wrong == [result for result in results if result.error]
+    assert len(wrong) == there.errors > 5
     file = next((tmp_path / "there").glob("*.parquet"))
     schema = pq.read_table(file).schema
     assert schema.equals(RESULT_SCHEMA, check_metadata=False)
@@ -141,6 +149,7 @@ def test_targets_that_cannot_be(tmp_path, ads):
         ("full", {"overwrite": True}, "not the output of a run"),
         ("file", {}, "is a file"),
         ("out.jsonl", {}, "writes a folder"),
+        ("out", {"errors": tmp_path / "errors.csv"}, "end it in .jsonl"),
         ("out", {"resume": True, "overwrite": True}, "choose one"),
     ):
         with pytest.raises(OutputFileError, match=why):
