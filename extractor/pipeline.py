@@ -214,18 +214,25 @@ class SkillExtractor:
         return self._results([posting])[0]
 
     def extract_batch(
-        self, postings: Iterable[JobPosting | JobResult], *, batch_size: int = 32
+        self, postings: Iterable[str | JobPosting | JobResult], *, batch_size: int = 32
     ) -> Iterator[JobResult]:
         """Read many ads, lazily, in order and one to one.
 
         Args:
-            postings: Ads; a `JobResult` (a row that could not be read) is passed through.
+            postings: Ads; the id of a plain text is its number, from 1 on. A `JobResult` (a row
+                that could not be read) is passed through.
             batch_size: Ads that are encoded and searched together.
 
         Yields:
             One result an ad; for an ad that cannot be read, one with `error`.
         """
-        for batch in batches(postings, batch_size):
+        if isinstance(postings, str):
+            raise TypeError("extract_batch takes many ads; for a single text call extract")
+        numbered = (
+            JobPosting(id=str(number), text=item) if isinstance(item, str) else item
+            for number, item in enumerate(postings, start=1)
+        )
+        for batch in batches(numbered, batch_size):
             checked = [item if isinstance(item, JobResult) else _checked(item) for item in batch]
             readable = [item for item in checked if isinstance(item, JobPosting)]
             results = iter(self._extract_all(readable))

@@ -283,3 +283,11 @@ def test_offsets_hold_for_any_text(mini_engine, text):
         assert text[match.start : match.end] == match.text != ""
     for zone in result.zones:
         assert 0 <= zone.start < zone.end <= len(text)
+
+
+def test_plain_texts_are_numbered_and_one_text_is_no_batch(mini_engine):
+    results = list(mini_engine.extract_batch([AD, JobPosting(id="x", text=AD), "Python"]))
+    assert [result.id for result in results] == ["1", "x", "3"]
+    assert labels(results[0]) == labels(results[1])
+    with pytest.raises(TypeError, match="call extract"):
+        next(mini_engine.extract_batch(AD))
