@@ -18,7 +18,7 @@ from spacy.tokens import Doc, Span, SpanGroup
 from extractor.errors import ArtefactError
 from extractor.levels import Mastery, find_experience, find_mastery
 from extractor.linker import Link, Linker, LinkerModel, Named, Query
-from extractor.mentions import Mention
+from extractor.mentions import LABEL_WORD, Mention
 from extractor.occupations import OccupationFinder
 from extractor.phrases import Phrase, candidate_phrases
 from extractor.qualifications import find_qualifications
@@ -206,8 +206,8 @@ class SkillLinker(Component[list[tuple[Sentence, Link]]]):
     def queries(self, doc: Doc) -> list[tuple[Sentence, Query]]:
         """The sentences of a document that may hold a skill, with their phrases and names.
 
-        A sentence in which neither the span finder nor the names see one is not looked at: of 416
-        such sentences (`training.linker`) not one gave a right link.
+        A sentence without a span of the span finder and without a clear name is not looked at: of
+        416 such sentences (docs/linking.md) not one gave a right link.
         """
         _refuse_unprepared(doc)
         mentions = _mentions(doc, self.positions)
@@ -221,7 +221,8 @@ class SkillLinker(Component[list[tuple[Sentence, Link]]]):
                 bisect_left(begins, span.start_char) : bisect_left(begins, span.end_char)
             ]
             query = _query(span, mentions[within], marked)
-            if query.exact or query.marks or "skill_spans" not in doc.spans:
+            clear = any(name.fit >= LABEL_WORD for name in query.exact.values())
+            if clear or query.marks or "skill_spans" not in doc.spans:
                 found.append((_sentence(span), query))
         return found
 
