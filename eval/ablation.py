@@ -1,6 +1,6 @@
 """What each part of the linker gives, beside simple systems on the same sentences.
 
-    python -m training.ablation --taxonomy esco-1.1.1 house.jsonl tech.jsonl
+    python -m eval.ablation --taxonomy esco-1.1.1 house.jsonl tech.jsonl
 
 Ranks all skills for every labelled sentence, by the linker as shipped, with one part of its score
 left out, with the encoder `fast`, and by four baselines; prints MRR and RP@5 with bootstrap
