@@ -358,6 +358,10 @@ def check_targets(
             )
     if errors:
         check_errors_file(errors, overwrite=True)
+        if errors.resolve() == target.resolve():
+            raise OutputFileError(
+                f"{errors} is to hold the results; collect the rows with errors in another file"
+            )
     folder = _parts_folder(target)
     if overwrite or (resume and folder.exists()):
         return

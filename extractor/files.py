@@ -372,7 +372,7 @@ def _count_jsonl(path: Location) -> int:
 
 def _parse_object(line: bytes, number: int) -> Row:
     try:
-        value = json.loads(line.decode())
+        value = json.loads(line.decode().strip())
     except UnicodeDecodeError as error:
         return InvalidPostingError(
             f"line {number} is not UTF-8 (byte 0x{line[error.start]:02X} at {error.start}); "
@@ -413,6 +413,11 @@ def _csv_header(path: Location) -> list[str]:
         try:
             return next(_csv_records(_Lines(file)))
         except (StopIteration, csv.Error, _TooLongError) as error:
+            if "new-line character" in str(error):
+                raise InputFileError(
+                    f"{path} has lines that end in a lone carriage return (or is no CSV at all); "
+                    "save it with LF or CRLF"
+                ) from error
             raise InputFileError(
                 f"{path} has no header in its first line ({_one_line(error) or 'blank'}); "
                 "the first line must name the columns"

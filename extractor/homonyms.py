@@ -236,6 +236,8 @@ class Context:
         exact = written == name
         if doubt is Doubt.firm or (doubt is Doubt.acronym and exact):
             return not self._is_company(last, LEGAL_FORMS)
+        if exact and first == 0 and last == len(self.spans) - 1:
+            return True  # the whole text: somebody asks for the name
         small = written.islower()
         if not exact and (doubt is Doubt.letter or (name.isupper() and not small)):
             return None

@@ -228,10 +228,7 @@ class SkillExtractor:
         """
         if isinstance(postings, str):
             raise TypeError("extract_batch takes many ads; for a single text call extract")
-        numbered = (
-            JobPosting(id=str(number), text=item) if isinstance(item, str) else item
-            for number, item in enumerate(postings, start=1)
-        )
+        numbered = (_to_posting(item, number) for number, item in enumerate(postings, start=1))
         for batch in batches(numbered, batch_size):
             checked = [item if isinstance(item, JobResult) else _checked(item) for item in batch]
             readable = [item for item in checked if isinstance(item, JobPosting)]
@@ -425,6 +422,16 @@ class SkillExtractor:
             )
         skills.sort(key=lambda skill: (-skill.score, skill.concept_id))
         return tuple(skills)
+
+
+def _to_posting(item: object, number: int) -> JobPosting | JobResult:
+    """An item of a batch as a posting; one that is no ad, such as None, as an error."""
+    if isinstance(item, JobPosting | JobResult):
+        return item
+    if isinstance(item, str):
+        return JobPosting(id=str(number), text=item)
+    reason = f"ad {number} is {item!r:.80}; give a text or a JobPosting"
+    return JobResult(id=str(number), error=reason)
 
 
 def _checked(posting: JobPosting) -> JobPosting | JobResult:

@@ -235,6 +235,8 @@ def test_targets_that_cannot_be(tmp_path, ads):
     refuse(tmp_path / "none" / "out.jsonl", "create the folder")
     refuse(tmp_path, "unknown suffix")
     refuse(tmp_path / "out.jsonl", "end it in .jsonl", errors=tmp_path / "errors.csv")
+    same = tmp_path / "out.jsonl"
+    refuse(same, "is to hold the results", errors=tmp_path / "." / "out.jsonl")
     refuse(tmp_path / ("x" * 250 + ".jsonl"), "cannot be written")
     assert list(tmp_path.iterdir()) == [ads]
 

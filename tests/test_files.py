@@ -250,6 +250,7 @@ def test_types_of_parquet(tmp_path):
         ("ads.jsonl", b"\n \n", "blank lines only"),
         ("ads.csv", b"\n\n", "no column 'text'"),
         ("ads.csv", b'"id,text\n1,a', "no header"),
+        ("ads.csv", b"id,text\r1,a\r", "lone carriage return"),
         ("ads.csv", "id,text\n1,a".encode("utf-16"), "UTF-16"),
         ("ads.jsonl", '{"text": "a"}'.encode("utf-16"), "UTF-16"),
         ("ads.parquet", b"PAR1 nonsense PAR1", "cannot be read"),

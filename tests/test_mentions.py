@@ -347,3 +347,11 @@ def test_mentions_are_ordered_and_lie_in_the_text(text):
         assert end <= mention.start < mention.end <= len(text)
         assert text[mention.start : mention.end].strip() == text[mention.start : mention.end]
         end = mention.end
+
+
+@pytest.mark.parametrize("text", ["R", " R\n", "Excel"])
+def test_a_name_that_is_the_whole_text_is_meant(text):
+    built = MentionMatcher.build(
+        [Concept("x:r", "R", "knowledge", ()), Concept("x:excel", "Excel", "tool", ())]
+    )
+    assert [text[m.start : m.end] for m in built.find(text)] == [text.strip()]

@@ -289,5 +289,8 @@ def test_plain_texts_are_numbered_and_one_text_is_no_batch(mini_engine):
     results = list(mini_engine.extract_batch([AD, JobPosting(id="x", text=AD), "Python"]))
     assert [result.id for result in results] == ["1", "x", "3"]
     assert labels(results[0]) == labels(results[1])
+    first, second, third = mini_engine.extract_batch([None, AD, float("nan")])
+    assert (first.error, second.error) == ("ad 1 is None; give a text or a JobPosting", None)
+    assert third.error == "ad 3 is nan; give a text or a JobPosting"
     with pytest.raises(TypeError, match="call extract"):
         next(mini_engine.extract_batch(AD))
