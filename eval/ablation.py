@@ -13,7 +13,6 @@ thread.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -27,6 +26,7 @@ import taxonomies
 from eval.baselines import BM25, ExactLabels
 from eval.metrics import bootstrap, mean, r_precision_at, reciprocal_rank
 from eval.report import cell
+from eval.rows import LinkingRow, read_rows
 from extractor.encoders import SentenceTransformerEncoder, load_encoder, minilm_folder
 from extractor.interfaces import Encoder
 from extractor.linker import RANKED_BY
@@ -42,11 +42,10 @@ Rank = Callable[[Sequence[str]], list[list[str]]]
 def read_gold(path: Path, known: set[str]) -> dict[str, set[str]]:
     """Sentences with the ids of their concepts; those without a concept are left out."""
     gold: dict[str, set[str]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        ids = {link["uri"] for link in row.get("links", [])} & known
+    for row in read_rows([path], LinkingRow):
+        ids = {link.uri for link in row.links if link.uri} & known
         if ids:
-            gold.setdefault(row["text"], set()).update(ids)
+            gold.setdefault(row.text, set()).update(ids)
     return gold
 
 

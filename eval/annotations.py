@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.errors import EvaluationError
+from eval.rows import json_lines
 
 Record = dict[str, Any]
 
@@ -184,8 +185,7 @@ def _load(path: Path) -> Any:
 
 def _load_lines(path: Path) -> list[Any]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
+        return [value for _, value in json_lines(path)]
     except OSError as error:
         raise EvaluationError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:

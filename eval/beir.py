@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.errors import EvaluationError
-from eval.rows import LinkingRow
+from eval.rows import LinkingRow, json_lines
 from taxonomies.records import SKILL_KINDS, Taxonomy
 
 SPLIT = "test"
@@ -148,18 +148,12 @@ def _write_lines(path: Path, records: Iterator[dict[str, str]]) -> None:
 
 def _lines(path: Path, *fields: str) -> list[dict[str, Any]]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        numbered = list(json_lines(path))
     except OSError as error:
         raise EvaluationError(f"{path}: cannot be read: {error.strerror}") from error
-    records = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise EvaluationError(f"{path}, line {number}: no valid JSON: {error}") from error
+    except ValueError as error:
+        raise EvaluationError(f"{path}, {error}") from error
+    for number, record in numbered:
         if not isinstance(record, dict) or not set(fields) <= record.keys():
             raise EvaluationError(f"{path}, line {number}: expected an object with {fields}")
-        records.append(record)
-    return records
+    return [record for _, record in numbered]

@@ -16,6 +16,7 @@ from eval import beir
 from eval.annotations import read_csv, read_label_studio, read_prodigy
 from eval.baselines import fold
 from eval.errors import EvaluationError
+from eval.rows import json_lines
 from taxonomies.records import SKILL_KINDS, Concept, Taxonomy
 
 Record = dict[str, Any]
@@ -94,8 +95,7 @@ def read_records(path: Path) -> list[Record]:
     try:
         match path.suffix:
             case ".jsonl":
-                lines = path.read_text(encoding="utf-8-sig").splitlines()
-                return [json.loads(line) for line in lines if line.strip()]
+                return [record for _, record in json_lines(path)]
             case ".json":
                 content = json.loads(path.read_text(encoding="utf-8-sig"))
                 return list(content.values()) if isinstance(content, dict) else content

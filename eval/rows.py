@@ -6,10 +6,11 @@ model requires. Fields that no task knows are ignored.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
 from pydantic import (
@@ -239,6 +240,21 @@ def find_span(text: str, span: str) -> tuple[int, int]:
     if start < 0:
         raise ValueError(f"the span {span!r} does not occur in the text")
     return start, start + len(span)
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Read the values of a JSON Lines file with the numbers of their lines; blank ones are skipped.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: A line is no JSON.
+    """
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"line {number}: no valid JSON: {error}") from error
 
 
 def read_rows(files: Iterable[Path], model: type[RowT]) -> list[RowT]:

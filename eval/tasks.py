@@ -1048,23 +1048,10 @@ def _role_metrics(rows: Sequence[RoleRow], predicted: Sequence[RolePrediction]) 
         for row, p in pairs
         if p.probabilities
     ]
-    if certain:
-        estimates |= metrics.bootstrap(
-            metrics.calibration_counts(
-                [probability for _, _, probability in certain],
-                [label == row.label for row, label, _ in certain],
-            ),
-            {"ece": metrics.expected_calibration_error},
-            documents=[row.document for row, _, _ in certain],
-        )
-        estimates |= metrics.bootstrap(
-            metrics.aurc_counts(
-                [probability for _, _, probability in certain],
-                [label == row.label for row, label, _ in certain],
-            ),
-            {"aurc": metrics.area_under_risk_coverage},
-            documents=[row.document for row, _, _ in certain],
-        )
+    estimates |= _confidence(
+        [(probability, label == row.label) for row, label, probability in certain],
+        [row.document for row, _, _ in certain],
+    )[0]
     estimates |= means({"abstained": [float(p.label is None) for p in predicted]}, documents)
     nearest = [
         (float(p.nearest == row.gold_nearest), 1) if row.gold_nearest else None for row, p in pairs

@@ -1,4 +1,4 @@
-"""The engine as a model of WorkRB (https://pypi.org/project/workrb), a benchmark for this field.
+"""The engine as a model of WorkRB (the package `workrb`), a benchmark for this field.
 
     import workrb
     from eval.workrb_model import JobshiftEncoder, JobshiftLinker

@@ -84,6 +84,11 @@ class Query(NamedTuple):
     refused: frozenset[int] = frozenset()
     marks: tuple[tuple[int, int, float], ...] = ()
 
+    @property
+    def asking(self) -> float:
+        """How probable it is that any words of the sentence name a skill."""
+        return max((p for _, _, p in self.marks), default=0.0)
+
     def marked(self, phrases: NDArray[np.int64]) -> Vectors:
         """How probable it is that phrases name a skill: the share of each that a span covers.
 
@@ -100,7 +105,7 @@ class Query(NamedTuple):
             else 0.0
             for phrase in self.phrases
         ]
-        of_phrase.append(max((p for _, _, p in self.marks), default=0.0))
+        of_phrase.append(self.asking)
         return np.asarray(of_phrase, dtype=np.float32)[phrases]
 
 
@@ -282,7 +287,7 @@ class Linker:
             [
                 ranked_by[order],
                 marked,
-                np.full(len(order), max((p for _, _, p in query.marks), default=0.0)),
+                np.full(len(order), query.asking),
                 shares - np.log(np.exp(shares).sum()),
                 np.log1p(np.arange(len(order))),
             ]
