@@ -29,6 +29,7 @@ from eval.run import Options, evaluate
 from eval.suite import SHARED, SUITE, run_suite
 from eval.tasks import TASKS, Level
 from eval.tuning import LOWEST, settings, tune
+from extractor.encoders import own_encoder
 from extractor.errors import JobshiftError
 from extractor.linker import LinkerModel
 from taxonomies.errors import TaxonomyError
@@ -271,7 +272,7 @@ def tune_command(
         rows = read_rows(files, ExtractionRow)
         linked = [row for row in rows if row.links is not None]
         spans = read_rows(files, SpansRow) if any(row.spans for row in rows) else []
-        shipped = LinkerModel.load().threshold
+        shipped = LinkerModel.load(own_encoder(encoder)).threshold
         loaded = engine.load_engine(taxonomy, encoder, LOWEST)
         tuned = tune(linked, spans, loaded, shipped)
         content = settings(

@@ -27,7 +27,13 @@ from eval.baselines import BM25, ExactLabels
 from eval.metrics import bootstrap, mean, r_precision_at, reciprocal_rank
 from eval.report import cell
 from eval.rows import LinkingRow, read_rows
-from extractor.encoders import SentenceTransformerEncoder, load_encoder, minilm_folder
+from extractor.encoders import (
+    MODELS,
+    MiniLMEncoder,
+    SentenceTransformerEncoder,
+    load_encoder,
+    minilm_folder,
+)
 from extractor.interfaces import Encoder
 from extractor.linker import RANKED_BY
 from extractor.pipeline import SkillExtractor
@@ -131,6 +137,9 @@ def encoder_speeds(texts: Sequence[str]) -> Iterator[tuple[str, float]]:
             "minilm", str(minilm_folder())
         ),
         "`accurate`": load_encoder("accurate"),
+        "`accurate`, without 8-bit integers": MiniLMEncoder(
+            "accurate", MODELS / "minilm.safetensors", integers=False
+        ),
         "`fast`": load_encoder("fast"),
     }
     for name, encoder in encoders.items():

@@ -17,7 +17,7 @@ from spacy.tokens import Doc, Span, SpanGroup
 
 from extractor.errors import ArtefactError
 from extractor.levels import Mastery, find_experience, find_mastery
-from extractor.linker import Link, Linker, LinkerModel, Named, Query
+from extractor.linker import Link, Linker, LinkerModel, Named, Query, load_prior
 from extractor.mentions import LABEL_WORD, Mention
 from extractor.occupations import OccupationFinder
 from extractor.phrases import Phrase, candidate_phrases
@@ -196,9 +196,9 @@ class SkillSpans(Component[list[FoundSpan]]):
 class SkillLinker(Component[list[tuple[Sentence, Link]]]):
     """Links the sentences of a parsed document to concepts."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, model: LinkerModel) -> None:
         self.resources = resources
-        self.linker = Linker(resources.index.skills, resources.encoder, LinkerModel.load())
+        self.linker = Linker(resources.index.skills, resources.encoder, model, load_prior())
         self.positions = {
             concept.id: position for position, concept in enumerate(resources.index.skills.concepts)
         }

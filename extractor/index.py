@@ -221,13 +221,15 @@ class FormIndex:
         )
         return label, np.maximum.reduceat(cosines, firsts, axis=1)
 
-    def lexical_scores(self, text: str) -> Vectors:
+    def lexical_scores(self, tokens: list[str]) -> Vectors:
         """BM25 of a text against the names of every concept.
+
+        Args:
+            tokens: The text as `tokenize` splits it.
 
         Returns:
             Mean of the label's score and the best name's score, shape (concepts,).
         """
-        tokens = tokenize([text])[0]
         if not tokens:
             return np.zeros(len(self.concepts), dtype=np.float32)
         scores: Vectors = np.asarray(self.lexical.get_scores(tokens), dtype=np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,21 +35,57 @@ class Encoder(Protocol):
         ...
 
 
+class Reading(NamedTuple):
+    """A text as an encoder has read it, word piece by word piece.
+
+    Attributes:
+        vector: What `Encoder.encode` gives for the text, shape (dimension,).
+        offsets: Where each word piece stands in the text, shape (pieces, 2), ascending.
+        states: What each word piece means where it stands, shape (pieces, dimension).
+        windows: The encoder's inner states, for models that go on from there: one array for
+            each stretch of the text that was read at once, of shape (its pieces with a mark before
+            and behind, width).
+    """
+
+    vector: Vectors
+    offsets: NDArray[np.int32]
+    states: NDArray[np.float16]
+    windows: tuple[NDArray[np.float16], ...]
+
+    def parts(self, places: Sequence[tuple[int, int]]) -> Vectors:
+        """Vectors of parts of the text: the mean of their word pieces.
+
+        Args:
+            places: Offsets (start, end).
+
+        Returns:
+            Shape (len(places), dimension), length 1. A part without a word piece has the vector of
+            the text.
+        """
+        bounds = np.asarray(places, dtype=np.int64).reshape(-1, 2)
+        first = np.searchsorted(self.offsets[:, 1], bounds[:, 0], side="right")
+        stop = np.searchsorted(self.offsets[:, 0], bounds[:, 1], side="left")
+        sums = np.zeros((len(self.states) + 1, self.states.shape[1]), dtype=np.float32)
+        np.cumsum(self.states, axis=0, dtype=np.float32, out=sums[1:])
+        found = sums[np.maximum(first, stop)] - sums[first]
+        found[stop <= first] = self.vector
+        return unit(found)
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """Vectors at length 1, shape (..., dimension)."""
+    scaled: Vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return scaled
+
+
 @runtime_checkable
 class ContextEncoder(Encoder, Protocol):
     """An encoder that also sees the parts of a text in their context."""
 
-    def encode_parts(
-        self, texts: Sequence[str], parts: Sequence[Sequence[tuple[int, int]]]
-    ) -> tuple[Vectors, list[Vectors]]:
-        """Encode texts, and parts of them by the same reading.
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """Read texts, so that their parts can be looked at without another pass.
 
         Args:
             texts: Any number of texts.
-            parts: For each text the offsets (start, end) of its parts.
-
-        Returns:
-            Vectors of the texts as `encode` gives them, and for each text those of its parts,
-            float32, of shape (number of parts, dimension) and length 1.
         """
         ...

@@ -6,7 +6,8 @@ A concept's score for a sentence adds up, each with a weight:
 - the same for the candidate phrase that fits the concept best;
 - BM25 of the sentence against the names, standardised over all concepts;
 - how well a name stands in the sentence word for word;
-- the length of the label, since long labels catch fewer words by chance.
+- the length of the label, since long labels catch fewer words by chance;
+- its prior: how much ads ask for it, whatever the sentence.
 
 How probable it is that a concept is right, a logistic regression says over the same values and
 
@@ -17,15 +18,17 @@ How probable it is that a concept is right, a logistic regression says over the 
 A label that stands there, and is a proper name that the context accepts ("Excel", "SQL") or has two
 words or more, is as sure as such labels are; and a tool must be named: no paraphrase of "Excel"
 means Excel. Below a threshold the answer is "no concept". All numbers stand in
-`models/linker.json`, made by `python -m training.linker`.
+`models/linker/`, made by `python -m training.linker`, and `models/prior.json`, made by
+`python -m training.prior`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -33,7 +36,7 @@ from numpy.typing import NDArray
 
 from extractor.encoders import CachedEncoder
 from extractor.errors import ArtefactError
-from extractor.index import FormIndex
+from extractor.index import FormIndex, tokenize
 from extractor.interfaces import Vectors
 from extractor.phrases import Phrase
 
@@ -47,7 +50,7 @@ BY_WORDS = 50
 ALTERNATIVES = 3
 """Most next best concepts that a link keeps."""
 
-RANKED_BY = ("sentence", "phrase", "lexical", "exact", "length")
+RANKED_BY = ("sentence", "phrase", "lexical", "exact", "length", "prior")
 FEATURES = (*RANKED_BY, "marked", "asking", "share", "rank")
 SHARPNESS = 6.0
 """Of the softmax over scores behind the feature `share`, its logarithm."""
@@ -160,13 +163,16 @@ class LinkerModel:
     threshold: float
 
     @classmethod
-    def load(cls) -> LinkerModel:
+    def load(cls, encoder: str = "accurate") -> LinkerModel:
         """Read the numbers that come with the package.
+
+        Args:
+            encoder: The one of our encoders that they were fitted with.
 
         Raises:
             ArtefactError: The file is of another version of the package.
         """
-        source = resources.files("extractor") / "models" / "linker.json"
+        source = resources.files("extractor") / "models" / "linker" / f"{encoder}.json"
         fields = json.loads(source.read_text(encoding="utf-8"))
         if tuple(fields["features"]) != FEATURES:
             raise ArtefactError(f"{source} is of another version; reinstall jobshift")
@@ -178,6 +184,16 @@ class LinkerModel:
             named=fields["named"],
             threshold=fields["threshold"],
         )
+
+
+def load_prior() -> dict[str, float]:
+    """How much ads ask for concepts, as it comes with the package: logarithms by id, 0 the least.
+
+    Concepts that are not listed are hardly asked for, or of a taxonomy that was not counted.
+    """
+    source = resources.files("extractor") / "models" / "prior.json"
+    prior: dict[str, float] = json.loads(source.read_text(encoding="utf-8"))["concepts"]
+    return prior
 
 
 class Link(NamedTuple):
@@ -205,12 +221,20 @@ class Linker:
         index: Names of the concepts.
         encoder: The encoder that the index was made with.
         model: Weights and threshold.
+        prior: How much ads ask for concepts, by id; 0 for those that are missing.
     """
 
-    def __init__(self, index: FormIndex, encoder: CachedEncoder, model: LinkerModel) -> None:
+    def __init__(
+        self,
+        index: FormIndex,
+        encoder: CachedEncoder,
+        model: LinkerModel,
+        prior: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         self.index = index
         self.encoder = encoder
         self.model = model
+        self.prior = np.array([prior.get(c.id, 0.0) for c in index.concepts], dtype=np.float32)
 
     def rank(self, queries: Sequence[Query]) -> list[Ranking]:
         """Rank concepts for each query.
@@ -238,13 +262,16 @@ class Linker:
         distinct, rows = np.unique(np.concatenate(vectors), axis=0, return_inverse=True)
         neighbours = self.index.nearest(distinct, NEAREST)[rows.reshape(-1)]
         ends = np.cumsum([len(found) for found in vectors])
+        words = tokenize([query.text for query in queries])
         return [
-            self._rank(query, found, neighbours[end - len(found) : end])
-            for query, found, end in zip(queries, vectors, ends, strict=True)
+            self._rank(query, tokens, found, neighbours[end - len(found) : end])
+            for query, tokens, found, end in zip(queries, words, vectors, ends, strict=True)
         ]
 
-    def _rank(self, query: Query, vectors: Vectors, neighbours: NDArray[np.int64]) -> Ranking:
-        lexical = self.index.lexical_scores(query.text)
+    def _rank(
+        self, query: Query, tokens: list[str], vectors: Vectors, neighbours: NDArray[np.int64]
+    ) -> Ranking:
+        lexical = self.index.lexical_scores(tokens)
         by_words = np.argpartition(-lexical, min(BY_WORDS, len(lexical) - 1))[:BY_WORDS]
         by_words = by_words[(lexical[by_words] > 0) & ~self.index.is_tool[by_words]]
         exact = np.fromiter(query.exact, dtype=np.int64, count=len(query.exact))
@@ -275,6 +302,7 @@ class Linker:
                 (lexical[concepts] - lexical.mean()) / spread,
                 fit,
                 np.log1p(self.index.label_words[concepts]),
+                self.prior[concepts],
             ],
             axis=1,
         ).astype(np.float32)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from extractor.index import FormIndex
+from extractor.index import FormIndex, tokenize
 from extractor.interfaces import Encoder, Vectors
 
 NEAREST = 100
@@ -99,7 +99,7 @@ class OccupationFinder:
             return []
         vectors = np.stack([vector for vector, _ in parts])
         weights = np.array([weight for _, weight in parts], dtype=np.float32)
-        lexical = self.index.lexical_scores(title)
+        lexical = self.index.lexical_scores(tokenize([title])[0])
         by_words = np.argsort(-lexical, kind="stable")[:NEAREST]
         near = self.index.nearest(vectors[:1], NEAREST).ravel()
         concepts = np.unique(np.concatenate([near, by_words[lexical[by_words] > 0]]))

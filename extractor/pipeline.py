@@ -22,6 +22,7 @@ from extractor.components import (
     requirements_of,
     set_sentence_starts,
 )
+from extractor.encoders import own_encoder
 from extractor.errors import InvalidPostingError
 from extractor.interfaces import Encoder
 from extractor.language import ENGLISH, LANGUAGE_NAMES, detect_language
@@ -69,13 +70,15 @@ def build_pipeline(taxonomy: str = "default", *, encoder: str = "accurate") -> L
     config = {"taxonomy": taxonomy, "encoder": encoder}
     nlp.add_pipe("jobshift_zones", first=True)
     nlp.add_pipe("jobshift_mentions", config=config)
-    nlp.add_pipe("jobshift_spans")
+    # They go on from our own encoders alone.
+    own = {"encoder": own_encoder(encoder)}
+    nlp.add_pipe("jobshift_spans", config=own)
     nlp.add_pipe("jobshift_linker", config=config)
     nlp.add_pipe("jobshift_requirement")
     nlp.add_pipe("jobshift_levels")
     nlp.add_pipe("jobshift_qualifications")
     nlp.add_pipe("jobshift_occupations", config=config)
-    nlp.add_pipe("jobshift_roles")  # with its own encoder: the model is trained on its vectors
+    nlp.add_pipe("jobshift_roles", config=own)
     return nlp
 
 
@@ -183,6 +186,7 @@ class SkillExtractor:
             parts={
                 "linker": linker.linker.model.version,
                 "spans": spans.finder.version,
+                "arithmetic": self.resources.encoder.arithmetic,
                 "parser": f"{self.nlp.meta['name']} {self.nlp.meta['version']}",
                 "roles": roles.classifier.model.version,
                 "ai_skills": roles.classifier.vocabulary.version,
@@ -206,7 +210,10 @@ class SkillExtractor:
 
         Raises:
             InvalidPostingError: The text is empty, too long or broken.
+            TypeError: It is neither a text nor a posting.
         """
+        if not isinstance(text, str | JobPosting):
+            raise TypeError(f"an ad is a text or a JobPosting, not {text!r:.80}")
         posting = (
             text if isinstance(text, JobPosting) else JobPosting(id=id, text=text, title=title)
         )

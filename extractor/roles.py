@@ -11,10 +11,11 @@ from __future__ import annotations
 import csv
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from itertools import combinations
 from pathlib import Path
@@ -30,8 +31,9 @@ from extractor.ai_skills import (
     may_count,
     requirement_weight,
 )
+from extractor.encoders import CachedEncoder
 from extractor.errors import ArtefactError
-from extractor.interfaces import Encoder
+from extractor.interfaces import Vectors
 from extractor.records import (
     BOILERPLATE_ZONES,
     Channel,
@@ -52,7 +54,7 @@ from extractor.role_model import (
     Floats,
     RoleModel,
 )
-from extractor.tasks import ZONE_WEIGHTS, Clause, find_clauses
+from extractor.tasks import ZONE_WEIGHTS, Clause, find_clauses, place_in
 
 MAX_EVIDENCE = 12
 MAX_REMOVED = 6
@@ -120,6 +122,9 @@ class _Parts(NamedTuple):
     using: tuple[MLUse, ...]
     unlisted: dict[int, float]
 
+
+MODELS = Path(__file__).parent / "models" / "roles"
+"""Holds a folder for each encoder of ours that a model was trained on."""
 
 TITLE, OCCUPATION = "title", "occupation"
 Item = str | tuple[int, int]
@@ -257,23 +262,23 @@ class RoleClassifier:
         vocabulary: Words about building and using ML.
     """
 
-    def __init__(self, encoder: Encoder, model: RoleModel, vocabulary: AIVocabulary) -> None:
+    def __init__(self, encoder: CachedEncoder, model: RoleModel, vocabulary: AIVocabulary) -> None:
         self.encoder = encoder
         self.model = model
         self.vocabulary = vocabulary
 
     @classmethod
-    def load(cls, encoder: Encoder, folder: Path | None = None) -> RoleClassifier:
+    def load(cls, encoder: CachedEncoder, folder: Path | None = None) -> RoleClassifier:
         """Load lists and weights.
 
         Args:
             encoder: Turns clauses and titles into vectors.
-            folder: Folder of a role model; by default the one that comes with the package.
+            folder: Folder of a role model; by default that of the encoder `accurate`.
 
         Raises:
             ArtefactError: The model is missing, damaged, or belongs to another encoder.
         """
-        folder = folder or Path(str(resources.files("extractor").joinpath("models/roles")))
+        folder = folder or MODELS / "accurate"
         model = RoleModel.load(folder)
         if not model.belongs_to(encoder):
             raise ArtefactError(
@@ -301,14 +306,11 @@ class RoleClassifier:
             [clause for clause in find_clauses(ad.sentences) if not _repeats(ad.title, clause)]
             for ad in ads
         ]
-        texts = [clause.core for found in clauses for clause in found]
-        contexts = [clause.context for found in clauses for clause in found]
-        vectors = self.encoder.encode([*texts, *titles, *contexts])
-        kinds = self.model.task.probabilities(vectors[: len(texts)])
-        kinds = (kinds + self.model.task.probabilities(vectors[len(texts) + len(titles) :])) / 2
-        is_duty = self.model.duty.probabilities(vectors[: len(texts)])[:, 1]
-        about_ml = self.model.ml.probabilities(vectors[: len(texts)])[:, 1]
-        title_kinds = self.model.title.probabilities(vectors[len(texts) : len(texts) + len(titles)])
+        cores, contexts = self._read(ads, clauses)
+        kinds = (self.model.task.probabilities(cores) + self.model.task.probabilities(contexts)) / 2
+        is_duty = self.model.duty.probabilities(cores)[:, 1]
+        about_ml = self.model.ml.probabilities(cores)[:, 1]
+        title_kinds = self.model.title.probabilities(self.encoder.encode(titles))
         result = []
         at = 0
         for i, ad in enumerate(ads):
@@ -340,6 +342,33 @@ class RoleClassifier:
             )
             result.append(_combine(parts))
         return result
+
+    def _read(
+        self, ads: Sequence[RoleInput], clauses: Sequence[Sequence[Clause]]
+    ) -> tuple[Vectors, Vectors]:
+        """Vectors of the cores and of the contexts of all clauses, shape (clauses, dimension) each.
+
+        Sentences are read whole, which the linker does too, and clauses are parts of them; what
+        does not stand there word for word is read alone.
+        """
+        parts: dict[str, list[tuple[int, int]]] = {}
+        places: list[tuple[str, int]] = []
+        for ad, found in zip(ads, clauses, strict=True):
+            starts = [sentence.start for sentence in ad.sentences]
+            for clause in found:
+                sentence = ad.sentences[bisect_right(starts, clause.start) - 1]
+                at = 0 if clause.whole else clause.start - sentence.start
+                for words in (clause.core, clause.context):
+                    place = place_in(sentence.text, words, at)
+                    text = sentence.text if place else words
+                    of_text = parts.setdefault(text, [])
+                    places.append((text, len(of_text)))
+                    of_text.append(place or (0, len(words)))
+        _, found_vectors = self.encoder.encode_parts(list(parts), list(parts.values()))
+        vectors = dict(zip(parts, found_vectors, strict=True))
+        shape = (-1, 2, self.encoder.dimension)
+        pairs = np.array([vectors[text][n] for text, n in places], dtype=np.float32).reshape(shape)
+        return pairs[:, 0], pairs[:, 1]
 
     def _score(self, step: str, values: dict[str, float]) -> float:
         weights = self.model.steps[step]
@@ -375,7 +404,7 @@ class RoleClassifier:
     ) -> tuple[RoleAssessment, tuple[TaskMatch, ...]]:
         probabilities = self.probabilities(features)
         tasks = _tasks(features)
-        reason = _reason_to_abstain(features)
+        reason = _reason_to_abstain(ad, features)
         if reason is not None:
             return (
                 RoleAssessment(
@@ -651,6 +680,7 @@ def _ml_values(
     }
 
 
+@lru_cache(maxsize=10_000)
 def _about_work(text: str) -> float:
     """Less than 1 for a clause that speaks of the employer, or only names whom it looks for."""
     if about_employer(text) or (_HIRING.search(text) and len(text.split()) <= 14):
@@ -748,8 +778,9 @@ def _tasks(features: RoleFeatures) -> tuple[TaskMatch, ...]:
     return tuple(tasks)
 
 
-def _reason_to_abstain(features: RoleFeatures) -> str | None:
-    if not features.parts.title and features.amount < 1.0:
+def _reason_to_abstain(ad: RoleInput, features: RoleFeatures) -> str | None:
+    few = len(features.parts.clauses) <= 1 and features.amount < 0.5
+    if (few and not ad.title) or (not features.parts.title and features.amount < 1.0):
         return "the ad has no title and no sentence that describes a duty"
     if features.amount < 0.2 and not features.parts.building:
         best = float(features.title_probabilities.max())

@@ -1,7 +1,8 @@
 """Spans that a trained model takes for a skill or for knowledge, whatever any taxonomy calls them.
 
-The lower layers of MiniLM read the words of a sentence; every run of up to `MAX_WIDTH` words then
-gets a score from its first word, its last word, the words inside, the words around and its width.
+Layers of its own go on from the encoder's inner states, so that one reading of a sentence serves
+the linker and the span finder; every run of up to `MAX_WIDTH` words then gets a score from its
+first word, its last word, the words inside, the words around and its width.
 A semi-Markov CRF (Sarawagi & Cohen, "Semi-Markov Conditional Random Fields for Information
 Extraction", NIPS 2004), one for each label, turns the scores into the probability that exactly
 this run is marked, given that marked runs of one label do not overlap. So the edges compete with
@@ -13,31 +14,33 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from spacy.tokens import Span
 from torch import Tensor, nn
 from torch.nn import functional
 
-from extractor.encoders import minilm_folder
+from extractor.encoders import LAYERS, MINILM_WIDTH, WINDOW, CachedEncoder, minilm_folder
 from extractor.errors import ArtefactError
-from extractor.weights import read_weights, write_weights
+from extractor.int8 import Int8Layers, Ranges, is_able
+from extractor.interfaces import Reading
+from extractor.weights import read_weights, split_ranges, with_ranges, write_weights
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the artefact's layout."""
 
 LABELS = ("SKILL", "KNOWLEDGE")
 MAX_WIDTH = 16
 """Widest span in words; SkillSpan has two wider ones in a thousand."""
 
-MAX_PIECES = 126
-"""Word pieces read together; a longer sentence is read in parts."""
-MAX_WORD_PIECES = 16
-"""Word pieces of one word that are looked at: addresses and keys have hundreds."""
 BATCH_PIECES = 4096
 
 SHAPES = ("lower", "upper", "title", "mixed", "digits", "other")
@@ -48,7 +51,8 @@ IMPOSSIBLE = -1e4
 FAINT = 0.02
 """Probability below which a run is no candidate at all."""
 
-MODEL_FOLDER = Path(__file__).parent / "models" / "spans"
+MODELS = Path(__file__).parent / "models" / "spans"
+"""Holds a folder for each encoder of ours that a finder goes on from."""
 
 
 class FoundSpan(NamedTuple):
@@ -71,30 +75,30 @@ class Words(NamedTuple):
     """Words of a sentence, or of a part of a long one, as numbers.
 
     Attributes:
-        pieces: Word pieces of each word.
-        tags: Number of each word's part of speech.
-        deps: Number of each word's dependency.
-        shapes: Number of each word's way of writing.
+        states: The encoder's inner states of the word pieces, with a mark before and behind, shape
+            (pieces, width).
+        pieces: For each word its first word piece and the one behind its last, shape (words, 2).
+        features: Numbers of each word's part of speech, dependency and way of writing, shape
+            (words, 3).
     """
 
-    pieces: list[list[int]]
-    tags: list[int]
-    deps: list[int]
-    shapes: list[int]
+    states: NDArray[np.float16]
+    pieces: NDArray[np.int64]
+    features: NDArray[np.int64]
 
 
 class Batch(NamedTuple):
     """Words of several sentences as tensors, padded with zeros.
 
     Attributes:
-        pieces: Word pieces with the marks of start and end, shape (sentences, pieces).
+        states: Inner states of word pieces, shape (sentences, pieces, width).
         is_piece: Which of them are no padding, shape (sentences, pieces).
         pooling: Share of each piece in each word's mean, shape (sentences, words, pieces).
-        features: Tags, deps and shapes, shape (3, sentences, words).
+        features: As in `Words`, shape (sentences, words, 3).
         is_word: Which words are no padding, shape (sentences, words).
     """
 
-    pieces: Tensor
+    states: Tensor
     is_piece: Tensor
     pooling: Tensor
     features: Tensor
@@ -137,90 +141,131 @@ class Reader:
     """Turns parsed sentences into numbers.
 
     Attributes:
-        tokenizer: A fast tokenizer of transformers.
         tags: Parts of speech (`token.tag_`) by number; an unknown one is 0.
         deps: Dependencies (`token.dep_`) by number; an unknown one is 0.
     """
 
-    tokenizer: Any
     tags: dict[str, int]
     deps: dict[str, int]
 
-    def read(self, sentences: Sequence[Sequence[Any]]) -> list[list[Words]]:
-        """Read sentences, each a list of spaCy tokens without blanks.
+    def read(self, words: Sequence[Any], start: int, reading: Reading) -> list[Words]:
+        """Read a sentence.
+
+        Args:
+            words: Its spaCy tokens without blanks.
+            start: Offset of the sentence in the document.
+            reading: The sentence as the encoder has read it.
 
         Returns:
-            For each sentence its parts: one, or more if it is long, none if it has no words.
+            Its parts: one, or more if it is long, none if it has no words.
         """
-        if not any(sentences):
-            return [[] for _ in sentences]
-        encoded = self.tokenizer(
-            [[token.text for token in sentence] for sentence in sentences],
-            is_split_into_words=True,
-            add_special_tokens=False,
-            verbose=False,
-        )
+        begins = np.array([token.idx - start for token in words], dtype=np.int64)
+        ends = begins + np.array([len(token) for token in words], dtype=np.int64)
+        first = np.searchsorted(reading.offsets[:, 1], begins, side="right")
+        stop = np.maximum(first, np.searchsorted(reading.offsets[:, 0], ends, side="left"))
+        features = np.array(
+            [(self.tags.get(t.tag_, 0), self.deps.get(t.dep_, 0), shape_of(t.text)) for t in words],
+            dtype=np.int64,
+        ).reshape(-1, 3)
+        window = np.minimum(first // WINDOW, len(reading.windows) - 1)
         parts = []
-        for row, sentence in enumerate(sentences):
-            pieces: list[list[int]] = [[] for _ in sentence]
-            for piece, word in zip(encoded["input_ids"][row], encoded.word_ids(row), strict=True):
-                if word is not None and len(pieces[word]) < MAX_WORD_PIECES:
-                    pieces[word].append(piece)
-            unknown = [self.tokenizer.unk_token_id]
-            words = Words(
-                [known or unknown for known in pieces],
-                [self.tags.get(token.tag_, 0) for token in sentence],
-                [self.deps.get(token.dep_, 0) for token in sentence],
-                [shape_of(token.text) for token in sentence],
-            )
-            parts.append(list(_parts(words)))
+        for number in range(len(reading.windows)):
+            shift = number * WINDOW - 1  # the mark before the pieces is the first state
+            inside = np.flatnonzero(window == number)
+            # Signs that the encoder does not know have no pieces, so there may be many of them.
+            for at in range(0, len(inside), WINDOW):
+                rows = inside[at : at + WINDOW]
+                places = np.stack([first[rows], stop[rows]], axis=1) - shift
+                states = reading.windows[number]
+                parts.append(Words(states, np.minimum(places, len(states) - 1), features[rows]))
         return parts
 
-    def batch(self, sentences: Sequence[Words]) -> Batch:
-        """Pad sentences to one length."""
-        lengths = [2 + sum(map(len, words.pieces)) for words in sentences]
-        count, longest = len(sentences), max(len(words.pieces) for words in sentences)
-        pieces = torch.zeros(count, max(lengths), dtype=torch.long)
-        is_piece = torch.zeros(count, max(lengths), dtype=torch.long)
-        pooling = torch.zeros(count, longest, max(lengths))
-        features = torch.zeros(3, count, longest, dtype=torch.long)
-        is_word = torch.zeros(count, longest, dtype=torch.bool)
-        for row, words in enumerate(sentences):
-            flat = [self.tokenizer.cls_token_id]
-            for number, word in enumerate(words.pieces):
-                pooling[row, number, len(flat) : len(flat) + len(word)] = 1 / len(word)
-                flat.extend(word)
-            flat.append(self.tokenizer.sep_token_id)
-            pieces[row, : len(flat)] = torch.tensor(flat)
-            is_piece[row, : len(flat)] = 1
-            is_word[row, : len(words.pieces)] = True
-            for kind, values in enumerate((words.tags, words.deps, words.shapes)):
-                features[kind, row, : len(values)] = torch.tensor(values)
-        return Batch(pieces, is_piece, pooling, features, is_word)
+
+def make_batch(parts: Sequence[Words]) -> Batch:
+    """Pad words to one length."""
+    count = len(parts)
+    pieces, width = max(len(part.states) for part in parts), parts[0].states.shape[1]
+    longest = max(len(part.pieces) for part in parts)
+    states = np.zeros((count, pieces, width), dtype=np.float32)
+    is_piece = np.zeros((count, pieces), dtype=np.bool_)
+    pooling = np.zeros((count, longest, pieces), dtype=np.float32)
+    features = np.zeros((count, longest, 3), dtype=np.int64)
+    is_word = np.zeros((count, longest), dtype=np.bool_)
+    numbers = np.arange(pieces)
+    for row, part in enumerate(parts):
+        words = len(part.pieces)
+        states[row, : len(part.states)] = part.states
+        is_piece[row, : len(part.states)] = True
+        first, stop = part.pieces[:, :1], part.pieces[:, 1:]
+        inside = (first <= numbers) & (numbers < stop)
+        pooling[row, :words] = inside / np.maximum(stop - first, 1)
+        features[row, :words] = part.features
+        is_word[row, :words] = True
+    arrays = (states, is_piece, pooling, features, is_word)
+    return Batch(*map(torch.from_numpy, arrays))
 
 
-def _parts(words: Words) -> Iterator[Words]:
-    start = pieces = 0
-    for number, word in enumerate(words.pieces):
-        if pieces + len(word) > MAX_PIECES:
-            yield _cut(words, start, number)
-            start, pieces = number, 0
-        pieces += len(word)
-    if words.pieces:
-        yield _cut(words, start, len(words.pieces))
+class TransformerLayers(nn.Module):
+    """Layers of a BERT encoder, over states of word pieces.
+
+    Args:
+        config: Their configuration (`transformers.BertConfig`); as many are made as it says.
+    """
+
+    def __init__(self, config: Any) -> None:
+        from transformers import BertModel
+
+        super().__init__()
+        self.width, self.count = int(config.hidden_size), int(config.num_hidden_layers)
+        self.encoder = BertModel(config, add_pooling_layer=False).encoder
+        self.integers: Int8Layers | None = None
+
+    def forward(self, states: Tensor, is_piece: Tensor) -> Tensor:
+        """States behind the layers, of the shape of `states`: (texts, pieces, width)."""
+        if self.integers is not None:
+            return self.integers(states, is_piece)
+        hidden_by = (~is_piece)[:, None, None].float() * IMPOSSIBLE
+        found: Tensor = self.encoder(states, attention_mask=hidden_by).last_hidden_state
+        return found
 
 
-def _cut(words: Words, start: int, end: int) -> Words:
-    pieces, tags, deps, shapes = words
-    return Words(pieces[start:end], tags[start:end], deps[start:end], shapes[start:end])
+class Convolutions(nn.Module):
+    """Gated convolutions over states of word pieces that know nothing of their neighbours yet.
+
+    A tenth of the work of `TransformerLayers` (Dauphin et al., "Language Modeling with Gated
+    Convolutional Networks", ICML 2017).
+
+    Args:
+        width: Numbers of a state.
+        count: Convolutions; each looks at one piece more to either side.
+        dropout: Share of numbers left out in training.
+    """
+
+    def __init__(self, width: int, count: int, *, dropout: float = 0.15) -> None:
+        super().__init__()
+        self.width, self.count = width, count
+        self.first = nn.Linear(width, width)
+        self.gated = nn.ModuleList(
+            [nn.Conv1d(width, 2 * width, 3, padding=1) for _ in range(count)]
+        )
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(count)])
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, states: Tensor, is_piece: Tensor) -> Tensor:
+        """States behind the convolutions, of the shape of `states`: (texts, pieces, width)."""
+        kept = is_piece.unsqueeze(-1).to(states.dtype)
+        states = self.first(states)
+        for gated, norm in zip(self.gated, self.norms, strict=True):
+            change = functional.glu(gated((states * kept).transpose(1, 2)), dim=1).transpose(1, 2)
+            states = norm(states + self.dropout(change))
+        return states
 
 
 class SpanNetwork(nn.Module):
     """Scores every run of words for every label.
 
     Args:
-        config: Configuration of the encoder (`transformers.BertConfig`); as many layers are made
-            as it says.
+        layers: Go on from the encoder's inner states.
         tags: Number of parts of speech.
         deps: Number of dependencies.
         hidden: Units behind the scores.
@@ -230,7 +275,7 @@ class SpanNetwork(nn.Module):
 
     def __init__(
         self,
-        config: Any,
+        layers: TransformerLayers | Convolutions,
         *,
         tags: int,
         deps: int,
@@ -238,16 +283,14 @@ class SpanNetwork(nn.Module):
         rank: int = 64,
         dropout: float = 0.2,
     ) -> None:
-        from transformers import BertModel
-
         super().__init__()
         self.rank = rank
-        self.encoder = BertModel(config, add_pooling_layer=False)
+        self.layers = layers
         self.features = nn.ModuleList(
             [nn.Embedding(tags + 1, 32), nn.Embedding(deps + 1, 32), nn.Embedding(len(SHAPES), 16)]
         )
         self.dropout = nn.Dropout(dropout)
-        self.hidden = nn.Linear(config.hidden_size + 80, hidden)
+        self.hidden = nn.Linear(layers.width + 80, hidden)
         # Of each word as the first, the last, one inside, the one before and the one behind.
         self.roles = nn.Linear(hidden, 5 * len(LABELS))
         self.first = nn.Linear(hidden, len(LABELS) * rank)
@@ -265,11 +308,9 @@ class SpanNetwork(nn.Module):
             Scores of shape (sentences, labels, words, MAX_WIDTH): of the run that starts at a word
             and is so many words wide, less one. A run that is not marked has score 0.
         """
-        states = self.encoder(
-            input_ids=batch.pieces, attention_mask=batch.is_piece
-        ).last_hidden_state
+        states = self.layers(batch.states, batch.is_piece)
         words = torch.bmm(batch.pooling.to(states.dtype), states)
-        tables = zip(self.features, batch.features, strict=True)
+        tables = zip(self.features, batch.features.unbind(-1), strict=True)
         joined = torch.cat([words, *(table(values) for table, values in tables)], dim=-1)
         hidden = self.dropout(functional.gelu(self.hidden(self.dropout(joined))))
         count, length = batch.is_word.shape
@@ -359,6 +400,7 @@ class SpanFinder:
     Args:
         network: A trained network.
         reader: Reads what the network was trained on.
+        encoder: The encoder whose inner states it was trained on.
         calibration: For each label slope and intercept from the log-odds of the model to
             calibrated ones (Platt 1999).
         thresholds: For each label the calibrated probability below which nothing is returned.
@@ -369,6 +411,7 @@ class SpanFinder:
         self,
         network: SpanNetwork,
         reader: Reader,
+        encoder: CachedEncoder,
         *,
         calibration: Sequence[tuple[float, float]] = ((1.0, 0.0), (1.0, 0.0)),
         thresholds: Sequence[float] = (0.3, 0.3),
@@ -376,6 +419,7 @@ class SpanFinder:
     ) -> None:
         self.network = network.eval()
         self.reader = reader
+        self.encoder = encoder
         self.calibration = calibration
         self.thresholds = thresholds
         self.version = version
@@ -383,8 +427,12 @@ class SpanFinder:
         self._half = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
     @classmethod
-    def load(cls, folder: Path = MODEL_FOLDER) -> SpanFinder:
+    def load(cls, encoder: CachedEncoder, folder: Path = MODELS / "accurate") -> SpanFinder:
         """Read a finder that `save` wrote.
+
+        Args:
+            encoder: The encoder that it goes on from.
+            folder: Where it lies.
 
         Raises:
             ArtefactError: A file is missing, damaged, or of another version of the package.
@@ -396,12 +444,21 @@ class SpanFinder:
                     f"the span finder in {folder} has schema {manifest['schema']}, this version "
                     f"reads {SCHEMA}: train it again with python -m training.spans"
                 )
+            if manifest["encoder"] != encoder.name:
+                raise ArtefactError(
+                    f"the span finder in {folder} goes on from the encoder "
+                    f"{manifest['encoder']!r}, not from {encoder.name!r}: train one with "
+                    "python -m training.spans"
+                )
             network, reader = make_network(manifest)
-            tensors = read_weights(folder / "weights.safetensors")
-            network.load_state_dict(network.state_dict() | tensors)
+            tensors, ranges = split_ranges(read_weights(folder / "weights.safetensors"))
+            network.load_state_dict(tensors)
+            if isinstance(network.layers, TransformerLayers) and ranges and is_able():
+                network.layers.integers = Int8Layers(list(network.layers.encoder.layer), ranges)
             return cls(
                 network,
                 reader,
+                encoder,
                 calibration=[tuple(pair) for pair in manifest["calibration"]],
                 thresholds=manifest["thresholds"],
                 version=manifest["version"],
@@ -412,22 +469,23 @@ class SpanFinder:
                 "train it again with python -m training.spans"
             ) from error
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, ranges: Ranges = MappingProxyType({})) -> None:
         """Write the learned weights, matrices in 8 bits, and `model.json`.
 
-        What lies below the layers that were trained stays with the encoder's package.
+        Args:
+            folder: Where they are written.
+            ranges: What `extractor.int8.find_ranges` gave for the layers; without them, they run in
+                more than 8 bits.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        trained = {
-            name: values
-            for name, values in self.network.state_dict().items()
-            if not name.startswith("encoder.embeddings.")
-        }
-        write_weights(folder / "weights.safetensors", trained)
+        tensors = with_ranges(self.network.state_dict(), ranges)
+        write_weights(folder / "weights.safetensors", tensors)
         manifest = {
             "schema": SCHEMA,
             "version": self.version,
-            "layers": self.network.encoder.config.num_hidden_layers,
+            "encoder": self.encoder.name,
+            "width": self.network.layers.width,
+            "layers": self.network.layers.count,
             "labels": LABELS,
             "tags": list(self.reader.tags),
             "deps": list(self.reader.deps),
@@ -448,7 +506,7 @@ class SpanFinder:
         """
         tokens = [[token for token in sentence if not token.is_space] for sentence in sentences]
         found = []
-        candidates = self.candidates(self.reader.read(tokens))
+        candidates = self.candidates(self.read(sentences))
         for sentence, words, runs in zip(sentences, tokens, candidates, strict=True):
             spans = []
             for run in decode(runs, self.thresholds):
@@ -465,11 +523,19 @@ class SpanFinder:
             found.append(spans)
         return found
 
+    def read(self, sentences: Sequence[Span]) -> list[list[Words]]:
+        """Sentences in parts, as `Reader.read` gives them, read by the encoder all at once."""
+        readings = self.encoder.read([sentence.text for sentence in sentences])
+        return [
+            self.reader.read([t for t in sentence if not t.is_space], sentence.start_char, reading)
+            for sentence, reading in zip(sentences, readings, strict=True)
+        ]
+
     def candidates(self, sentences: Sequence[Sequence[Words]]) -> list[list[Candidate]]:
         """All runs of words that are not plainly none, with calibrated probabilities.
 
         Args:
-            sentences: Sentences in parts, as `Reader.read` gives them.
+            sentences: Sentences in parts, as `read` gives them.
         """
         parts = [(row, part) for row, found in enumerate(sentences) for part in found]
         shifts: list[int] = []
@@ -477,13 +543,13 @@ class SpanFinder:
             follows = number > 0 and parts[number - 1][0] == row
             shifts.append(shifts[-1] + len(parts[number - 1][1].pieces) if follows else 0)
         runs: list[list[Candidate]] = [[] for _ in sentences]
-        for numbers in _batches([sum(map(len, part.pieces)) for _, part in parts]):
+        for numbers in _batches([len(part.states) for _, part in parts]):
             # Twice as fast where the processor has such arithmetic.
             with (
                 torch.inference_mode(),
                 torch.autocast("cpu", torch.bfloat16, enabled=self._half),
             ):
-                scores = self.network(self.reader.batch([parts[n][1] for n in numbers]))
+                scores = self.network(make_batch([parts[n][1] for n in numbers]))
             # A tensor made in inference mode may never get a gradient.
             probable = marginals(scores.clone())
             places = (probable > FAINT).nonzero()
@@ -504,27 +570,39 @@ class SpanFinder:
 
 
 def make_network(manifest: dict[str, Any]) -> tuple[SpanNetwork, Reader]:
-    """Make the network that `model.json` describes, with the encoder's weights, and its reader."""
-    from safetensors.torch import load_file
-    from transformers import AutoConfig, AutoTokenizer
+    """Make the network that `model.json` describes, before it has learned, and its reader.
 
-    folder = minilm_folder()
-    config = AutoConfig.from_pretrained(folder, num_hidden_layers=manifest["layers"])
+    For states of MiniLM's width its layers begin as the last ones of MiniLM; others get
+    convolutions.
+    """
     tags = {tag: number for number, tag in enumerate(manifest["tags"], start=1)}
     deps = {dep: number for number, dep in enumerate(manifest["deps"], start=1)}
-    network = SpanNetwork(config, tags=len(tags), deps=len(deps))
-    known = network.encoder.state_dict()
-    network.encoder.load_state_dict(
-        known | {k: v for k, v in load_file(folder / "model.safetensors").items() if k in known}
-    )
-    return network, Reader(AutoTokenizer.from_pretrained(folder), tags, deps)
+    count, width = manifest["layers"], manifest["width"]
+    layers = last_layers(count) if width == MINILM_WIDTH else Convolutions(width, count)
+    return SpanNetwork(layers, tags=len(tags), deps=len(deps)), Reader(tags, deps)
+
+
+def last_layers(count: int) -> TransformerLayers:
+    """The last layers of MiniLM as it comes."""
+    from safetensors.torch import load_file
+    from transformers import AutoConfig
+
+    folder = minilm_folder()
+    layers = TransformerLayers(AutoConfig.from_pretrained(folder, num_hidden_layers=count))
+    base = load_file(folder / "model.safetensors")
+
+    def in_base(name: str) -> str:
+        return re.sub(r"\d+", lambda number: str(int(number[0]) + LAYERS - count), name, count=1)
+
+    layers.load_state_dict({name: base[in_base(name)] for name in layers.state_dict()})
+    return layers
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Numbers of sentences of like lengths, `BATCH_PIECES` word pieces together."""
     batch: list[int] = []
     for number in sorted(range(len(lengths)), key=lambda n: lengths[n]):
-        if batch and (len(batch) + 1) * (lengths[number] + 2) > BATCH_PIECES:
+        if batch and (len(batch) + 1) * lengths[number] > BATCH_PIECES:
             yield batch
             batch = []
         batch.append(number)

@@ -73,6 +73,24 @@ class Clause(NamedTuple):
         return " ".join(text.split()) or self.text
 
 
+def place_in(sentence: str, words: str, at: int) -> tuple[int, int] | None:
+    """Where some words of a clause stand in their sentence, so that both are read at once.
+
+    Args:
+        sentence: The sentence.
+        words: `Clause.core` or `Clause.context`.
+        at: Offset in the sentence from which they are looked for.
+
+    Returns:
+        Offsets, or None where the words are not those of the sentence: cleaned, or about her or
+        him, since who does the work must not change what kind of work it is.
+    """
+    start = sentence.find(words, at)
+    if start < 0 or _GENDERED.search(sentence):
+        return None
+    return start, start + len(words)
+
+
 _LEAD = re.compile(
     r"(?i)^(?:(?:and|but|while|roughly|about|around|some|nearly|almost|approximately|up to|then|"
     r"(?:you|she|he|they|we) (?:will |can |shall |also )*(?:spend|be spending|be)?|you['’]ll|"

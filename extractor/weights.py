@@ -16,6 +16,7 @@ SMALL = 4096
 """Matrices of fewer numbers gain nothing by 8 bits."""
 
 _SCALE = ":scale"
+_RANGE = "range:"
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -29,6 +30,21 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
         else:
             packed[name] = values.to(torch.float16)
     path.write_bytes(save(packed))
+
+
+def with_ranges(tensors: Mapping[str, Tensor], ranges: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors to be written, with the ranges that `extractor.int8` rounds by."""
+    return {**tensors, **{_RANGE + name: values.flatten() for name, values in ranges.items()}}
+
+
+def split_ranges(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Tensors that were read without ranges, and the ranges, of which there may be none."""
+    ranges = {
+        name.removeprefix(_RANGE): values.view(2, -1)
+        for name, values in tensors.items()
+        if name.startswith(_RANGE)
+    }
+    return {n: values for n, values in tensors.items() if not n.startswith(_RANGE)}, ranges
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

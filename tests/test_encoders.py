@@ -31,15 +31,34 @@ def test_contract(make):
 
 
 def test_a_part_is_read_in_its_context():
-    encoder = load_encoder("accurate")
+    encoder = CachedEncoder(load_encoder("accurate"))
     texts = ["We ride the train to work.", "You train new colleagues.", "x " * 500 + "train"]
     parts = [[(12, 17)], [(4, 9), (0, 25)], [(1000, 1005)]]
     vectors, of_parts = encoder.encode_parts(texts, parts)
     np.testing.assert_allclose(vectors, encoder.encode(texts), atol=1e-3)
     assert [len(found) for found in of_parts] == [1, 2, 1]
     assert of_parts[0][0] @ of_parts[1][0] < 0.95
-    # What lies behind the last token that is read has the vector of the text.
-    np.testing.assert_allclose(of_parts[2][0], vectors[2], atol=1e-6)
+    # The end of a long text is read, too.
+    assert of_parts[2][0] @ encoder.encode(["train"])[0] > of_parts[2][0] @ vectors[2]
+
+
+def test_readings_hold_every_word_piece_once():
+    encoder = load_encoder("accurate")
+    texts = ["", "Café-Bar: naïve 日本 😀", "word " * 400]
+    for text, reading in zip(texts, encoder.read(texts), strict=True):
+        np.testing.assert_allclose(reading.vector, encoder.encode([text])[0], atol=2e-2)
+        assert len(reading.offsets) == len(reading.states)
+        assert sum(len(window) - 2 for window in reading.windows) == len(reading.states)
+        assert (np.diff(reading.offsets[:, 0]) >= 0).all()
+        assert (reading.offsets <= len(text)).all()
+    pieces = [texts[1][a:b] for a, b in encoder.read(texts)[1].offsets]
+    assert "".join(pieces) == texts[1].replace(" ", "")
+
+
+def test_a_part_without_a_word_piece_has_the_vector_of_the_text():
+    (reading,) = load_encoder("accurate").read(["use  Java"])
+    np.testing.assert_allclose(reading.parts([(3, 5), (4, 4)]), [reading.vector] * 2, atol=1e-6)
+    assert reading.parts([]).shape == (0, 384)
 
 
 def test_a_part_is_read_alone_where_the_encoder_knows_no_context():
@@ -78,4 +97,4 @@ def test_unknown_encoder_says_what_can_be_given(tmp_path):
 def test_cache_does_not_keep_whole_batches_alive():
     encoder = CachedEncoder(HashingEncoder(16))
     encoder.encode([str(number) for number in range(100)])
-    assert all(vector.base is None for vector in encoder._vectors.values())
+    assert all(vector.base is None for vector in encoder._vectors._known.values())

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+import taxonomies
 from extractor.encoders import CachedEncoder, HashingEncoder
 from extractor.errors import ArtefactError
-from extractor.index import FormIndex, build_index, load_index
-from extractor.linker import FEATURES, Linker, LinkerModel, Named, Query, Ranking
+from extractor.index import FormIndex, build_index, load_index, tokenize
+from extractor.linker import FEATURES, Linker, LinkerModel, Named, Query, Ranking, load_prior
 from extractor.phrases import Phrase
 from taxonomies import Concept
 
@@ -17,8 +18,8 @@ CONCEPTS = (
 )
 ENCODER = HashingEncoder(64)
 INDEX = FormIndex.build(CONCEPTS, ENCODER)
-WEIGHTS = (1.0, 1.0, 0.0, 1.0, 0.0)
-MODEL = LinkerModel("test", WEIGHTS, (2.0, 2.0, 0.0, 1.0, *[0.0] * 5), -4.0, 0.8, 0.5)
+WEIGHTS = (1.0, 1.0, 0.0, 1.0, 0.0, 0.0)
+MODEL = LinkerModel("test", WEIGHTS, (2.0, 2.0, 0.0, 1.0, *[0.0] * 6), -4.0, 0.8, 0.5)
 
 
 def test_search_agrees_with_brute_force():
@@ -39,6 +40,24 @@ def test_search_agrees_with_brute_force():
     np.testing.assert_allclose(label, np.stack(bare, axis=1), rtol=1e-5)
     every = [cosines[:, :3].max(axis=1), cosines[:, 3:5].max(axis=1), cosines[:, 5:].max(axis=1)]
     np.testing.assert_allclose(best, np.stack(every, axis=1), rtol=1e-5)
+
+
+def test_prior_ranks_concepts_that_ads_ask_for_first():
+    query = Query("forklifts and budgets", 0, (), {})
+    weights = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    model = LinkerModel("test", weights, (0.0,) * len(FEATURES), 0.0, 0.0, 0.5)
+    linker = Linker(INDEX, CachedEncoder(ENCODER), model, {"c": 2.0, "a": 1.0, "unknown": 9.0})
+    (found,) = linker.rank([query])
+    assert [INDEX.concepts[c].id for c in found.concepts] == ["c", "a", "b"]
+    assert found.scores.tolist() == [2.0, 1.0, 0.0]
+
+
+@pytest.mark.model
+def test_shipped_prior_speaks_of_concepts_of_the_default_taxonomy():
+    known = {concept.id for concept in taxonomies.load("default").of_kind("skill", "knowledge")}
+    prior = load_prior()
+    assert prior.keys() <= known
+    assert all(0 < value < 12 for value in prior.values())
 
 
 def test_tools_are_found_by_name_alone():
@@ -63,10 +82,10 @@ def test_name_that_means_something_else_is_no_candidate():
 
 
 def test_lexical_score_prefers_the_concept_that_shares_words():
-    scores = INDEX.lexical_scores("planning of budgets")
+    scores = INDEX.lexical_scores(*tokenize(["planning of budgets"]))
     assert scores.argmax() == 0
     assert scores[2] == 0
-    assert not INDEX.lexical_scores("the of and").any()
+    assert not INDEX.lexical_scores(*tokenize(["the of and"])).any()
 
 
 def test_best_phrase_and_exact_name_decide():
@@ -120,7 +139,7 @@ def test_index_survives_the_disk(tmp_path):
     INDEX.to_disk(tmp_path / "skills")
     again = FormIndex.from_disk(tmp_path / "skills", CONCEPTS)
     np.testing.assert_array_equal(again.vectors, INDEX.vectors)
-    np.testing.assert_allclose(again.lexical_scores("budget"), INDEX.lexical_scores("budget"))
+    np.testing.assert_allclose(again.lexical_scores(["budget"]), INDEX.lexical_scores(["budget"]))
     with pytest.raises(ArtefactError, match="other concepts"):
         FormIndex.from_disk(tmp_path / "skills", CONCEPTS[:2])
     (tmp_path / "skills" / "vectors.faiss").write_bytes(b"")

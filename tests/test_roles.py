@@ -15,6 +15,7 @@ from extractor import SkillExtractor
 from extractor.ai_skills import PREFERRED, AIVocabulary, find_ml_use, may_count, requirement_weight
 from extractor.encoders import CachedEncoder, HashingEncoder, load_encoder
 from extractor.errors import ArtefactError
+from extractor.interfaces import Reading
 from extractor.occupations import clean_title as clean_occupation_title
 from extractor.records import OccupationMatch, Sentence, ZoneLabel
 from extractor.role_model import FEATURES, TITLE_CLASSES, RoleModel
@@ -26,11 +27,11 @@ from extractor.roles import (
     clean_title,
     occupation_classes,
 )
-from extractor.tasks import Clause, find_clauses, split_clauses
+from extractor.tasks import Clause, find_clauses, place_in, split_clauses
 from extractor.zones import find_zones, split_sentences
 
 ROOT = Path(__file__).resolve().parents[1]
-MODEL = ROOT / "extractor" / "models" / "roles"
+MODEL = ROOT / "extractor" / "models" / "roles" / "accurate"
 DATA = ROOT / ".." / "shared" / "data"
 
 
@@ -56,7 +57,7 @@ def vocabulary() -> AIVocabulary:
 
 @pytest.fixture(scope="module")
 def classifier() -> RoleClassifier:
-    return RoleClassifier.load(CachedEncoder(load_encoder("minilm")))
+    return RoleClassifier.load(CachedEncoder(load_encoder("accurate")))
 
 
 def label(classifier: RoleClassifier, posting: RoleInput) -> str | None:
@@ -359,18 +360,32 @@ def test_occupations_help_where_the_title_is_missing(classifier: RoleClassifier)
 
 
 def test_one_encode_call_for_a_batch(classifier: RoleClassifier) -> None:
+    inner = classifier.encoder.encoder
+
     class Counting:
-        name, dimension = classifier.encoder.name, classifier.encoder.dimension
-        calls = 0
+        name, dimension = inner.name, inner.dimension
+        read_calls = encode_calls = 0
 
         def encode(self, texts: list[str]) -> np.ndarray:
-            self.calls += 1
-            return classifier.encoder.encode(texts)
+            self.encode_calls += 1
+            return inner.encode(texts)
 
-    encoder = Counting()
-    counted = RoleClassifier(encoder, classifier.model, classifier.vocabulary)
+        def read(self, texts: list[str]) -> list[Reading]:
+            self.read_calls += 1
+            return inner.read(texts)
+
+    counting = Counting()
+    counted = RoleClassifier(CachedEncoder(counting), classifier.model, classifier.vocabulary)
     counted.assess_batch([ad("Clerk", *OFFICE), ad("Lawyer", *ADVICE)])
-    assert encoder.calls == 1
+    assert (counting.read_calls, counting.encode_calls) == (1, 1)  # sentences, and titles
+
+
+def test_clauses_are_read_in_their_sentence_unless_they_speak_of_her_or_him() -> None:
+    sentence = "You will pack boxes, then load vans."
+    assert place_in(sentence, "pack boxes", 0) == (9, 19)
+    assert place_in(sentence, "load vans.", 12) == (26, 36)
+    assert place_in(sentence, "pack boxes", 12) is None
+    assert place_in("She packs boxes.", "packs boxes", 0) is None
 
 
 # --- Artefact --------------------------------------------------------------------------------
@@ -378,7 +393,7 @@ def test_one_encode_call_for_a_batch(classifier: RoleClassifier) -> None:
 
 def test_another_encoder_is_refused() -> None:
     with pytest.raises(ArtefactError, match="hashing-256"):
-        RoleClassifier.load(HashingEncoder())
+        RoleClassifier.load(CachedEncoder(HashingEncoder()))
 
 
 def test_other_vectors_under_the_same_name_are_refused(classifier: RoleClassifier) -> None:
@@ -389,7 +404,7 @@ def test_other_vectors_under_the_same_name_are_refused(classifier: RoleClassifie
             return np.roll(classifier.encoder.encode(texts), 1, axis=1)
 
     with pytest.raises(ArtefactError, match="gives other vectors"):
-        RoleClassifier.load(Tuned())
+        RoleClassifier.load(CachedEncoder(Tuned()))
 
 
 def test_missing_and_damaged_models_are_refused(tmp_path: Path) -> None:

@@ -1,49 +1,69 @@
 """Span finder: the CRF against enumeration, the runs against a plain sum, a network set by hand."""
 
 import json
-import string
 from itertools import chain, combinations, product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import spacy
 import torch
 from spacy.tokens import Doc
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import BertConfig, PreTrainedTokenizerFast
+from transformers import BertConfig
 
 from extractor import spans
 from extractor.components import SkillSpans
+from extractor.encoders import WINDOW, CachedEncoder, load_encoder
 from extractor.errors import ArtefactError
-from extractor.spans import Candidate, Reader, SpanFinder, SpanNetwork, decode
+from extractor.interfaces import Reading
+from extractor.spans import (
+    Candidate,
+    Reader,
+    SpanFinder,
+    SpanNetwork,
+    TransformerLayers,
+    decode,
+)
 
-LETTERS = string.ascii_letters + string.digits + ".,"
-VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
 NLP = spacy.blank("en")
+WIDTH = 8
 
 
-def small_reader():
-    """A reader whose word pieces are letters."""
-    words = Tokenizer(
-        models.WordPiece({piece: n for n, piece in enumerate(VOCAB)}, unk_token="[UNK]")
-    )
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words, unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    )
-    return Reader(tokenizer, {"NN": 1}, {"ROOT": 1})
+class LetterEncoder:
+    """An encoder whose word pieces are letters and digits; other signs have none."""
+
+    name = "letters"
+    dimension = WIDTH
+
+    def encode(self, texts):
+        return np.eye(1, WIDTH, dtype=np.float32).repeat(len(texts), axis=0)
+
+    def read(self, texts):
+        readings = []
+        for text in texts:
+            pieces = [n for n, sign in enumerate(text) if sign.isalnum()]
+            offsets = np.array([(n, n + 1) for n in pieces], dtype=np.int32).reshape(-1, 2)
+            states = np.array(
+                [np.sin(ord(text[n]) * np.arange(1, WIDTH + 1)) for n in pieces], dtype=np.float16
+            ).reshape(-1, WIDTH)
+            mark = np.ones((1, WIDTH), dtype=np.float16)
+            windows = tuple(
+                np.concatenate([mark, states[start : start + WINDOW], mark])
+                for start in range(0, max(1, len(pieces)), WINDOW)
+            )
+            readings.append(Reading(self.encode([text])[0], offsets, states, windows))
+        return readings
 
 
 def small_network(seed=0):
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=len(VOCAB),
-        hidden_size=8,
+        hidden_size=WIDTH,
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=8,
     )
-    return SpanNetwork(config, tags=1, deps=1, hidden=4, rank=2)
+    return SpanNetwork(TransformerLayers(config), tags=1, deps=1, hidden=4, rank=2)
 
 
 @pytest.fixture
@@ -52,16 +72,17 @@ def finder():
     network = small_network()
     with torch.no_grad():
         for name, values in network.named_parameters():
-            if not name.startswith("encoder."):
+            if not name.startswith("layers."):
                 values.zero_()
         network.features[2].weight[spans.SHAPES.index("upper"), 0] = 1.0
         # Behind the 8 numbers of the encoder and the 32 each of tag and dependency.
-        network.hidden.weight[0, 8 + 64] = 10.0
+        network.hidden.weight[0, WIDTH + 64] = 10.0
         inside = 2 * len(spans.LABELS) + spans.LABELS.index("KNOWLEDGE")
         network.roles.weight[inside, 0] = 2.0
         network.roles.bias[inside] = -10.0
         network.width[:] = -4.0
-    return SpanFinder(network, small_reader(), thresholds=(0.5, 0.5))
+    reader = Reader({"NN": 1}, {"ROOT": 1})
+    return SpanFinder(network, reader, CachedEncoder(LetterEncoder()), thresholds=(0.5, 0.5))
 
 
 def sentence(text):
@@ -168,6 +189,15 @@ def test_long_sentences_are_read_to_their_end(finder):
     assert texts(text, found) == [("SQL", "KNOWLEDGE"), ("IBM", "KNOWLEDGE")]
 
 
+def test_words_that_the_encoder_does_not_know_are_read_in_parts(finder):
+    text = "… " * 1000 + "SQL"
+    (parts,) = finder.read([sentence(text)])
+    assert max(len(part.pieces) for part in parts) <= WINDOW
+    assert sum(len(part.pieces) for part in parts) == 1001
+    (found,) = finder.find([sentence(text)])
+    assert texts(text, found) == [("SQL", "KNOWLEDGE")]
+
+
 @pytest.mark.parametrize(
     ("text", "span"),
     [
@@ -185,7 +215,7 @@ def test_brackets_come_in_pairs(finder, text, span):
 
 def test_calibration_moves_probabilities_and_keeps_their_order(finder):
     finder.thresholds = (0.0, 0.0)
-    read = finder.reader.read([[*sentence("Uses SQL or Java")]])
+    read = finder.read([sentence("Uses SQL or Java")])
     (before,) = finder.candidates(read)
     finder.calibration = ((0.5, -1.0), (0.5, -1.0))
     (after,) = finder.candidates(read)
@@ -216,15 +246,17 @@ def test_component_skips_what_describes_the_employer(finder):
 
 def test_missing_or_other_model_is_refused(tmp_path):
     with pytest.raises(ArtefactError, match=r"training\.spans"):
-        SpanFinder.load(tmp_path)
+        SpanFinder.load(CachedEncoder(LetterEncoder()), tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({"schema": 99}))
     with pytest.raises(ArtefactError, match="schema 99"):
-        SpanFinder.load(tmp_path)
+        SpanFinder.load(CachedEncoder(LetterEncoder()), tmp_path)
+    with pytest.raises(ArtefactError, match="not from 'letters'"):
+        SpanFinder.load(CachedEncoder(LetterEncoder()))
 
 
 @pytest.fixture(scope="module")
 def shipped():
-    return SpanFinder.load()
+    return SpanFinder.load(CachedEncoder(load_encoder("accurate")))
 
 
 @pytest.fixture(scope="module")
@@ -237,13 +269,13 @@ def parser():
 @pytest.mark.model
 def test_saving_gives_the_same_finder(shipped, parser, tmp_path):
     shipped.save(tmp_path)
-    again = SpanFinder.load(tmp_path)
+    again = SpanFinder.load(shipped.encoder, tmp_path)
     doc = parser("You will design relational databases and know Kotlin")
     (one,), (other,) = shipped.find([doc[:]]), again.find([doc[:]])
     assert texts(doc.text, one) == texts(doc.text, other)
     (tmp_path / "weights.safetensors").write_bytes(b"nothing")
     with pytest.raises(ArtefactError, match="cannot be read"):
-        SpanFinder.load(tmp_path)
+        SpanFinder.load(shipped.encoder, tmp_path)
 
 
 @pytest.mark.model

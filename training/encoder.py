@@ -12,6 +12,8 @@ Oord et al. 2018), among them some that are hard to tell from it. Examples are
 - alternative names of concepts;
 - sentences of their descriptions, alone or beside a sentence of an ad;
 - sentences that read like ads, made of templates and names (`training/ad_templates.toml`);
+- sentences of our own, most of which say what a concept means without its words
+  (`training/data/written/`): the marked words are drawn to the concept, and so is the sentence;
 - sentences of ads in which a name stands: the name is drawn to its concept, and so is the sentence;
   every candidate phrase is drawn to the vector that it has alone, so that pairs of phrases mean
   in context what they mean apart.
@@ -39,10 +41,12 @@ import torch
 from torch import Tensor, nn
 
 import taxonomies
-from extractor.encoders import minilm_folder
+from extractor.encoders import MiniLMEncoder, minilm_folder
+from extractor.int8 import find_ranges
 from extractor.mentions import surface_forms
-from extractor.weights import write_weights
+from extractor.weights import read_weights, with_ranges, write_weights
 from taxonomies import Concept
+from training.written import read_written
 
 TARGET = Path(__file__).parents[1] / "extractor" / "models" / "encoders" / "minilm.safetensors"
 TEMPLATES = Path(__file__).parent / "ad_templates.toml"
@@ -50,7 +54,7 @@ SCALE = 20.0
 """Inverse temperature of all softmaxes over concepts."""
 TOKEN_SCALE = 20.0
 """Inverse temperature of a concept's attention over tokens."""
-MIX = {"name": 40, "description": 16, "template": 16, "ad": 20}
+MIX = {"name": 24, "description": 12, "template": 8, "written": 40, "ad": 20}
 """Examples of each sort in a step."""
 HARD_SHARE = 0.67
 """Share of a step's concepts for which one that is hard to tell from it is added."""
@@ -65,6 +69,8 @@ MAX_TOKENS = 48
 TOGETHER = 64
 KEPT = 0.5
 """How far from the base to the tuned weights."""
+SAMPLE = 500
+"""Sentences that the ranges of the 8-bit arithmetic are found on."""
 FROZEN_LAYERS = 2
 """Lowest layers that stay those of the base, beside the word embeddings."""
 
@@ -117,6 +123,7 @@ class Examples:
         self.with_description = sorted(self.described)
         self.with_names = [row for row in sentences if row["names"]]
         self.templates: dict[str, list[str]] = tomllib.loads(TEMPLATES.read_text("utf-8"))
+        self.written_rows = [row for row in read_written() if not row.held_out]
         self.same: dict[str, list[int]] = defaultdict(list)
         self.of_kind: dict[str, list[int]] = defaultdict(list)
         for i, concept in enumerate(concepts):
@@ -159,6 +166,12 @@ class Examples:
             for (start, end), concept in zip(spans, chosen, strict=True)
         ]
         return Example(before + joined + after, chosen, parts)
+
+    def written(self) -> Example:
+        """A sentence of our own."""
+        row = self.random.choice(self.written_rows)
+        concept = self.position[row.concept]
+        return Example(row.text, [concept], [(row.start, row.end, [concept])])
 
     def ad(self) -> Example:
         """A sentence of an ad: seven in ten with a name of a concept."""
@@ -422,6 +435,15 @@ def main() -> None:
     change = {name: KEPT * (value - base[name]) for name, value in learned.items()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_weights(options.out, change)
+    write_ranges(options.out, [row["text"] for row in rows[:: len(rows) // SAMPLE]])
+
+
+def write_ranges(path: Path, texts: Sequence[str]) -> None:
+    """Add the ranges of the 8-bit arithmetic to weights, as they are on sample texts."""
+    change = read_weights(path)
+    encoder = MiniLMEncoder("tuned", path, integers=False)
+    ranges = find_ranges(encoder.layers, lambda: encoder.encode(texts))
+    write_weights(path, with_ranges(change, ranges))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@
 The ranking weights are few and set by hand (see docs/linking.md); fitted are a logistic regression
 and the threshold: the lowest with the best F1, give or take half a point. Fitted on the validation
 sentences of HOUSE and TECH, which have concept labels, and on sentences of SkillSpan (train) in
-which experts marked no skill. Nine coefficients for all concepts: no concept has a number of its
+which experts marked no skill. Ten coefficients for all concepts: no concept has a number of its
 own, so labels cannot be learned by heart. One number more says how sure a label is that stands in
-a sentence. The figures printed are out of fold. Writes extractor/models/linker.json.
+a sentence. The figures printed are out of fold. Writes
+extractor/models/linker/ENCODER.json.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from extractor.components import SkillLinker
 from extractor.linker import FEATURES, Linker, LinkerModel, Query, Ranking
 from extractor.pipeline import SkillExtractor, parse_sentences
 
-TARGET = Path(__file__).parents[1] / "extractor" / "models" / "linker.json"
-WEIGHTS = (1.5, 1.0, 0.02, 0.4, -0.2)
+MODELS = Path(__file__).parents[1] / "extractor" / "models" / "linker"
+WEIGHTS = (1.5, 1.0, 0.03, 0.4, -0.2, 0.07)
 LABELLED = ("house", "tech")
 CANDIDATES = 20
 FOLDS = 5
@@ -105,12 +106,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True, help="folder of the labelled sets")
     parser.add_argument("--taxonomy", default="esco-1.1.1", help="installed taxonomy of the labels")
+    parser.add_argument("--encoder", default="accurate")
     parser.add_argument("--empty", type=int, default=250, help="sentences without a skill")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--version", default="3")
+    parser.add_argument("--version", default="4")
     options = parser.parse_args()
 
-    nlp = SkillExtractor.load(options.taxonomy).nlp
+    nlp = SkillExtractor.load(options.taxonomy, encoder=options.encoder).nlp
     component: SkillLinker = nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
     linker = component.linker
     linker.model = LinkerModel("fit", WEIGHTS, (0.0,) * len(FEATURES), 0.0, 0.0, 0.5)
@@ -161,7 +163,8 @@ def main() -> None:
         "named": round(linker.model.named, 3),
         "threshold": threshold,
     }
-    TARGET.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+    target = MODELS / f"{options.encoder}.json"
+    target.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(fields))
 
 

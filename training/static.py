@@ -32,7 +32,7 @@ from training.encoder import SCALE, Example, Examples, softmax_loss
 
 TARGET = Path(__file__).parents[1] / "extractor" / "models" / "encoders" / "static.safetensors"
 DIMENSION = 256
-MIX = {"name": 220, "description": 70, "template": 110, "ad": 110}
+MIX = {"name": 180, "description": 60, "template": 60, "written": 200, "ad": 110}
 """Examples of each sort in a step."""
 
 
