@@ -465,7 +465,7 @@ def _ends_sentence(masked: str, start: int, match: re.Match[str], end: int) -> b
     following = masked[after : after + 40].lstrip(" \n\t*-–•\"'“‘(")
     word = _WORD_BEFORE.search(masked[max(start, at - 30) : at])
     before = word[0] if word else ""
-    if after >= end or not following:
+    if after >= end or not following.strip():
         return True
     if not masked[after].isspace():
         # "teams.Experience with" lost its blank; "Node.js", "ASP.NET", "U.S." did not.

@@ -171,6 +171,7 @@ def test_extract(mini_engine, text, title):
         max_size=40,
     ).map("".join)
 )
+@example(html="<!--U.S.<p>")
 def test_extract_from_html(mini_engine, html):
     posting = JobPosting.from_html("page", html)
     try:

@@ -9,8 +9,9 @@
    with what the teacher learned from (self-training with soft labels).
 3. Calibration and thresholds are fitted on SkillSpan (dev).
 
-It goes on from the inner states of the encoder `accurate`, which stay as they are. Weights are
-averaged over the last steps. Seeded. Writes extractor/models/spans/ENCODER with its card.
+The student goes on from the word pieces' vectors of its encoder, which stay as they are, and begins as
+the teacher where it has layers alike. Weights are averaged over the last steps. Seeded. Writes
+extractor/models/spans/ENCODER with its card.
 """
 
 from __future__ import annotations
