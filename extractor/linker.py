@@ -258,14 +258,22 @@ class Linker:
             np.concatenate([text[None], phrases])
             for text, phrases in zip(texts, parts, strict=True)
         ]
-        # Ads repeat themselves, and the search costs much.
-        distinct, rows = np.unique(np.concatenate(vectors), axis=0, return_inverse=True)
-        neighbours = self.index.nearest(distinct, NEAREST)[rows.reshape(-1)]
-        ends = np.cumsum([len(found) for found in vectors])
+        # The search costs much, so phrases that no span covers are not searched; what the others
+        # find is compared with them, too.
+        searched = [
+            found[np.append(True, query.marked(np.arange(len(query.phrases))) > 0)]
+            if query.marks
+            else found
+            for query, found in zip(queries, vectors, strict=True)
+        ]
+        neighbours = self.index.nearest(np.concatenate(searched), NEAREST)
+        ends = np.cumsum([len(found) for found in searched])
         words = tokenize([query.text for query in queries])
         return [
-            self._rank(query, tokens, found, neighbours[end - len(found) : end])
-            for query, tokens, found, end in zip(queries, words, vectors, ends, strict=True)
+            self._rank(query, tokens, found, near)
+            for query, tokens, found, near in zip(
+                queries, words, vectors, np.split(neighbours, ends[:-1]), strict=True
+            )
         ]
 
     def _rank(
