@@ -107,7 +107,7 @@ def variants(engine: SkillExtractor) -> Iterator[tuple[str, Rank]]:
         weights[number] = 0.0
         linker.model = replace(shipped, weights=tuple(weights))
         yield f"without `{part}`", linked(engine)
-    linker.model = replace(shipped, weights=(1.0, 0.0, 0.0, 0.0, 0.0))
+    linker.model = replace(shipped, weights=(1.0, *[0.0] * (len(RANKED_BY) - 1)))
     yield "`sentence` alone", linked(engine)
     linker.model = shipped
 
