@@ -221,7 +221,9 @@ class Linker:
         index: Names of the concepts.
         encoder: The encoder that the index was made with.
         model: Weights and threshold.
-        prior: How much ads ask for concepts, by id; 0 for those that are missing.
+        prior: How much ads ask for concepts, by id; 0 for those that are missing. Where all are
+            missing, the taxonomy was not counted, and each has what words of an ad ask for on
+            average.
     """
 
     def __init__(
@@ -234,7 +236,9 @@ class Linker:
         self.index = index
         self.encoder = encoder
         self.model = model
-        self.prior = np.array([prior.get(c.id, 0.0) for c in index.concepts], dtype=np.float32)
+        counted = any(concept.id in prior for concept in index.concepts)
+        unlisted = 0.0 if counted or not prior else _average(prior)
+        self.prior = np.array([prior.get(c.id, unlisted) for c in index.concepts], np.float32)
 
     def rank(self, queries: Sequence[Query]) -> list[Ranking]:
         """Rank concepts for each query.
@@ -384,6 +388,12 @@ class Linker:
                 )
             )
         return chosen
+
+
+def _average(prior: Mapping[str, float]) -> float:
+    """Prior of the concept that some words of an ad ask for, on average."""
+    values = np.fromiter(prior.values(), dtype=np.float64)
+    return float(np.average(values, weights=np.expm1(values)))
 
 
 def _place(query: Query, number: int) -> tuple[int, int]:

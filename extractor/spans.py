@@ -1,7 +1,7 @@
 """Spans that a trained model takes for a skill or for knowledge, whatever any taxonomy calls them.
 
-Layers of its own go on from the vectors of word pieces in the encoder's reading of a sentence; every
-run of up to `MAX_WIDTH` words then gets a score from its first word, its last word, the words
+Layers of its own go on from the vectors of word pieces in the encoder's reading of a sentence;
+every run of up to `MAX_WIDTH` words then gets a score from its first word, its last word, the words
 inside, the words around and its width.
 A semi-Markov CRF (Sarawagi & Cohen, "Semi-Markov Conditional Random Fields for Information
 Extraction", NIPS 2004), one for each label, turns the scores into the probability that exactly

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from extractor import SkillExtractor
+from extractor.index import build_index
+
 pytestmark = pytest.mark.model
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -137,3 +140,20 @@ def test_link_ranks_the_whole_taxonomy(engine):
 def test_occupation_of_a_title(engine):
     (ranked,) = engine.occupations_batch(["Sr. Data Scientist (m/f/d)"])
     assert ranked[0].label.lower().startswith("data scientist")
+
+
+def test_fast_engine_needs_no_transformer(mini_cache, monkeypatch):
+    monkeypatch.setenv("JOBSHIFT_CACHE", str(mini_cache))
+    build_index("mini", encoder="fast")
+    monkeypatch.setattr(
+        "extractor.encoders.MiniLMEncoder.__init__", lambda *_: pytest.fail("MiniLM was loaded")
+    )
+    engine = SkillExtractor.load("mini", encoder="fast")
+    text = "Warehouse worker\n\nYour duties:\n- Operate a forklift and pack boxes all day\n"
+    result = engine.extract(text, title="Warehouse worker")
+    assert result.role is not None
+    assert result.role.label == "threatened"
+    assert "m:forklift" in {skill.concept_id for skill in result.skills}
+    assert all(text[m.start : m.end] == m.text for skill in result.skills for m in skill.matches)
+    assert result.provenance is not None
+    assert result.provenance.encoder == engine.resources.encoder.name

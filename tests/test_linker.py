@@ -50,6 +50,8 @@ def test_prior_ranks_concepts_that_ads_ask_for_first():
     (found,) = linker.rank([query])
     assert [INDEX.concepts[c].id for c in found.concepts] == ["c", "a", "b"]
     assert found.scores.tolist() == [2.0, 1.0, 0.0]
+    other = Linker(INDEX, CachedEncoder(ENCODER), model, {"x": 2.0, "y": 0.0})
+    assert other.prior.tolist() == [2.0] * 3  # a taxonomy that was not counted
 
 
 @pytest.mark.model

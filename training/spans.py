@@ -9,8 +9,8 @@
    with what the teacher learned from (self-training with soft labels).
 3. Calibration and thresholds are fitted on SkillSpan (dev).
 
-The student goes on from the word pieces' vectors of its encoder, which stay as they are, and begins as
-the teacher where it has layers alike. Weights are averaged over the last steps. Seeded. Writes
+The student goes on from the word pieces' vectors of its encoder, which stay as they are, and begins
+as the teacher where it has layers alike. Weights are averaged over the last steps. Seeded. Writes
 extractor/models/spans/ENCODER with its card.
 """
 
