@@ -154,11 +154,11 @@ class MiniLMEncoder:
         return unit(sums)
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
-        """Read texts; see `ContextEncoder.read`. Inner states are those before the first layer."""
+        """Read texts; see `ContextEncoder.read`."""
         encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         found: list[list[tuple[Vectors, Vectors]]] = [[] for _ in texts]
-        for stretches, inner, states in self._run([encoding.ids for encoding in encodings]):
-            for (row, length), below, above in zip(stretches, inner, states, strict=True):
+        for stretches, firsts, lasts in self._run([encoding.ids for encoding in encodings]):
+            for (row, length), below, above in zip(stretches, firsts, lasts, strict=True):
                 found[row].append((below[:length], above[:length]))
         readings = []
         for encoding, windows in zip(encodings, found, strict=True):

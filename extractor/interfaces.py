@@ -42,9 +42,9 @@ class Reading(NamedTuple):
         vector: What `Encoder.encode` gives for the text, shape (dimension,).
         offsets: Where each word piece stands in the text, shape (pieces, 2), ascending.
         states: What each word piece means where it stands, shape (pieces, dimension).
-        windows: The encoder's inner states, for models that go on from there: one array for
-            each stretch of the text that was read at once, of shape (its pieces with a mark before
-            and behind, width).
+        windows: What word pieces are before any layer, for models with layers of their own: one
+            array for each stretch of the text that is read at once, of shape (its pieces with a
+            mark before and behind, width).
     """
 
     vector: Vectors

@@ -75,7 +75,7 @@ class Words(NamedTuple):
     """Words of a sentence, or of a part of a long one, as numbers.
 
     Attributes:
-        states: The encoder's inner states of the word pieces, with a mark before and behind, shape
+        states: The encoder's vectors of word pieces, with a mark before and behind, shape
             (pieces, width).
         pieces: For each word its first word piece and the one behind its last, shape (words, 2).
         features: Numbers of each word's part of speech, dependency and way of writing, shape
@@ -265,7 +265,7 @@ class SpanNetwork(nn.Module):
     """Scores every run of words for every label.
 
     Args:
-        layers: Go on from the encoder's inner states.
+        layers: Go on from the encoder's vectors of word pieces.
         tags: Number of parts of speech.
         deps: Number of dependencies.
         hidden: Units behind the scores.
@@ -400,7 +400,7 @@ class SpanFinder:
     Args:
         network: A trained network.
         reader: Reads what the network was trained on.
-        encoder: The encoder whose inner states it was trained on.
+        encoder: The encoder whose vectors of word pieces it was trained on.
         calibration: For each label slope and intercept from the log-odds of the model to
             calibrated ones (Platt 1999).
         thresholds: For each label the calibrated probability below which nothing is returned.

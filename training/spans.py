@@ -426,7 +426,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the labelled sets")
     parser.add_argument("--out", type=Path, help="folder of the model")
     parser.add_argument("--teacher", type=Path, default=Path("runs/teacher.safetensors"))
-    parser.add_argument("--encoder", default="accurate", help="whose inner states it goes on from")
+    parser.add_argument("--encoder", default="accurate", help="whose word pieces it goes on from")
     parser.add_argument("--layers", type=int, default=6, help="its own, after the encoder's")
     parser.add_argument("--epochs", type=int, default=2, help="of the student")
     parser.add_argument("--ads", type=int, default=12000, help="sentences of ads")
