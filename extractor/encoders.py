@@ -116,7 +116,7 @@ class MiniLMEncoder:
         from transformers import AutoModel
         from transformers.utils import logging
 
-        from extractor.int8 import Int8Layers, is_able
+        from extractor.int8 import Int8Layers, has_bfloat16, is_able
         from extractor.weights import read_weights, split_ranges
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -132,8 +132,7 @@ class MiniLMEncoder:
                     weights[key] += change
             if integers and ranges and is_able():
                 self._integers = Int8Layers(self._model.encoder.layer, ranges)
-        able = torch.cpu.get_capabilities()
-        self._half = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+        self._half = has_bfloat16()
         self.arithmetic = "int8" if self._integers else "bfloat16" if self._half else "float32"
         self.name = name
         self.dimension = int(self._model.config.hidden_size)

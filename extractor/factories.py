@@ -49,10 +49,11 @@ def make_mentions(nlp: Language, name: str, taxonomy: str, encoder: str) -> comp
 def make_spans(nlp: Language, name: str, encoder: str) -> components.SkillSpans:
     """Make the component that finds spans of skills and knowledge; put it behind the parser."""
     from extractor.components import SkillSpans
+    from extractor.encoders import own_encoder
     from extractor.resources import shared_encoder
     from extractor.spans import MODELS, SpanFinder
 
-    return SkillSpans(SpanFinder.load(shared_encoder(encoder), MODELS / encoder))
+    return SkillSpans(SpanFinder.load(shared_encoder(encoder), MODELS / own_encoder(encoder)))
 
 
 @Language.factory("jobshift_linker", default_config=TAXONOMY_AND_ENCODER)
@@ -106,7 +107,8 @@ def make_occupations(
 def make_roles(nlp: Language, name: str, encoder: str) -> components.Roles:
     """Make the component that classifies the role."""
     from extractor.components import Roles
+    from extractor.encoders import own_encoder
     from extractor.resources import shared_encoder
     from extractor.roles import MODELS, RoleClassifier
 
-    return Roles(RoleClassifier.load(shared_encoder(encoder), MODELS / encoder))
+    return Roles(RoleClassifier.load(shared_encoder(encoder), MODELS / own_encoder(encoder)))

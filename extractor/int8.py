@@ -1,4 +1,4 @@
-"""Layers of a transformer in 8-bit integers: half the time of bfloat16, a quarter of 32 bits.
+"""Layers of a transformer in 8-bit integers: some 60 % of the time of bfloat16, 30 % of 32 bits.
 
 Weights have a scale a row, activations one a column, found once on sample texts (`find_ranges`) and
 kept: so a vector does not depend on what it is computed together with, as it would if scales were
@@ -10,6 +10,7 @@ attention and normalisation stay in 32 bits. Static quantisation after training 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -25,11 +26,31 @@ INPUTS = ("input", "context", "middle", "units")
 into the units, and what comes out of those."""
 
 
+def _capabilities() -> dict[str, Any]:
+    """What the processor can do; empty where PyTorch does not tell."""
+    tell = getattr(torch.cpu, "get_capabilities", dict)
+    found: dict[str, Any] = tell()
+    return found
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor is fast at bfloat16."""
+    able = _capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+@cache
 def is_able() -> bool:
-    """Whether the processor and PyTorch can do it fast."""
-    able = torch.cpu.get_capabilities()
-    fast = able.get("avx512_vnni") or able.get("amx_int8") or able.get("avx_vnni")
-    return bool(fast and hasattr(torch.ops.onednn, "qlinear_pointwise"))
+    """Whether the processor is fast at 8-bit integers and PyTorch has the operators for it."""
+    able = _capabilities()
+    if not (able.get("avx512_vnni") or able.get("amx_int8") or able.get("avx_vnni")):
+        return False
+    try:  # they are none of PyTorch's public interface
+        rounding = Rounding.of(torch.tensor([[-1.0], [1.0]]))
+        Linear(torch.ones(1, 1), torch.zeros(1), rounding)(rounding.writer()(torch.ones(1, 1)))
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return True
 
 
 class Rounding(NamedTuple):
@@ -126,6 +147,7 @@ class Int8Layers:
     """
 
     def __init__(self, layers: Sequence[Any], ranges: Ranges) -> None:
+        self.ranges = ranges
         self._layers = [
             Int8Layer(layer, {name: ranges[f"{number}.{name}"] for name in INPUTS})
             for number, layer in enumerate(layers)

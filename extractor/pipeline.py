@@ -296,8 +296,7 @@ class SkillExtractor:
         Raises:
             InvalidPostingError: A text is empty, too long or broken.
         """
-        for number, text in enumerate(texts, start=1):
-            JobPosting(id=f"text {number}", text=text).check()
+        texts = _readable(texts)
         docs = [make_doc(self.nlp, mask_markup(text)) for text in texts]
         with self.nlp.select_pipes(enable=["jobshift_zones", *PARSER, "jobshift_spans"]):
             groups = [doc.spans["skill_spans"] for doc in self.nlp.pipe(docs)]
@@ -322,8 +321,7 @@ class SkillExtractor:
         Raises:
             InvalidPostingError: A text is empty, too long or broken.
         """
-        for number, text in enumerate(texts, start=1):
-            JobPosting(id=f"text {number}", text=text).check()
+        texts = _readable(texts)
         linker: SkillLinker = self.nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
         return [
             [
@@ -439,6 +437,18 @@ def _to_posting(item: object, number: int) -> JobPosting | JobResult:
         return JobPosting(id=str(number), text=item)
     reason = f"ad {number} is {item!r:.80}; give a text or a JobPosting"
     return JobResult(id=str(number), error=reason)
+
+
+def _readable(texts: Sequence[str]) -> list[str]:
+    """Texts as a list, each of them checked."""
+    if isinstance(texts, str):
+        raise TypeError("this takes many texts; put a single one into a list")
+    found = list(texts)
+    for number, text in enumerate(found, start=1):
+        if not isinstance(text, str):
+            raise TypeError(f"text {number} is {text!r:.80}, wanted a string")
+        JobPosting(id=f"text {number}", text=text).check()
+    return found
 
 
 def _checked(posting: JobPosting) -> JobPosting | JobResult:

@@ -357,9 +357,13 @@ class RoleClassifier:
             starts = [sentence.start for sentence in ad.sentences]
             for clause in found:
                 sentence = ad.sentences[bisect_right(starts, clause.start) - 1]
-                at = 0 if clause.whole else clause.start - sentence.start
-                for words in (clause.core, clause.context):
-                    place = place_in(sentence.text, words, at)
+                at = clause.start - sentence.start
+                # The context of an item begins before it.
+                for words, since in (
+                    (clause.core, at),
+                    (clause.context, 0 if clause.whole else at),
+                ):
+                    place = place_in(sentence.text, words, since)
                     text = sentence.text if place else words
                     of_text = parts.setdefault(text, [])
                     places.append((text, len(of_text)))

@@ -30,7 +30,7 @@ from torch.nn import functional
 
 from extractor.encoders import LAYERS, MINILM_WIDTH, WINDOW, CachedEncoder, minilm_folder
 from extractor.errors import ArtefactError
-from extractor.int8 import Int8Layers, Ranges, is_able
+from extractor.int8 import Int8Layers, Ranges, has_bfloat16, is_able
 from extractor.interfaces import Reading
 from extractor.weights import read_weights, split_ranges, with_ranges, write_weights
 
@@ -329,6 +329,8 @@ class SpanNetwork(nn.Module):
         within = ends < length
         ends = ends.clamp(max=length - 1)
         start, end, inside, before, behind = roles
+        # Behind the last word is nothing, not the padding that longer sentences bring.
+        behind = behind.masked_fill(~is_word[:, None], 0.0)
         sums = functional.pad(inside.cumsum(-1), (1, 0))
         start = start + functional.pad(before[..., :-1], (1, 0))
         end = end + functional.pad(behind[..., 1:], (0, 1))
@@ -423,8 +425,8 @@ class SpanFinder:
         self.calibration = calibration
         self.thresholds = thresholds
         self.version = version
-        able = torch.cpu.get_capabilities()
-        self._half = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+        # Layers in 8-bit integers keep their attention in 32 bits.
+        self._half = has_bfloat16() and getattr(network.layers, "integers", None) is None
 
     @classmethod
     def load(cls, encoder: CachedEncoder, folder: Path = MODELS / "accurate") -> SpanFinder:
@@ -474,10 +476,13 @@ class SpanFinder:
 
         Args:
             folder: Where they are written.
-            ranges: What `extractor.int8.find_ranges` gave for the layers; without them, they run in
-                more than 8 bits.
+            ranges: What `extractor.int8.find_ranges` gave for the layers; by default those that
+                the finder was read with, if any. Without them, layers run in more than 8 bits.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        integers = getattr(self.network.layers, "integers", None)
+        if not ranges and integers is not None:
+            ranges = integers.ranges
         tensors = with_ranges(self.network.state_dict(), ranges)
         write_weights(folder / "weights.safetensors", tensors)
         manifest = {

@@ -288,3 +288,12 @@ def test_employers_formulas_are_no_requirements(sentence):
     text = f"Requirements\n- Forklift licence\n{sentence}\n"
     zones = {s.text: s.zone for s in split_sentences(text, find_zones(text, None))}
     assert zones[sentence] in BOILERPLATE_ZONES
+
+
+def test_many_texts_may_come_from_a_generator_but_not_as_one_string(mini_engine):
+    for call in (mini_engine.link_batch, mini_engine.spans_batch):
+        assert len(call(text for text in ["Java", "SQL"])) == 2
+        with pytest.raises(TypeError, match="put a single one into a list"):
+            call("Java")
+        with pytest.raises(TypeError, match="text 2 is None"):
+            call(["Java", None])

@@ -435,7 +435,7 @@ def main() -> None:
     change = {name: KEPT * (value - base[name]) for name, value in learned.items()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_weights(options.out, change)
-    write_ranges(options.out, [row["text"] for row in rows[:: len(rows) // SAMPLE]])
+    write_ranges(options.out, [row["text"] for row in rows[:: max(1, len(rows) // SAMPLE)]])
 
 
 def write_ranges(path: Path, texts: Sequence[str]) -> None:

@@ -144,6 +144,7 @@ def written_rows() -> list[dict[str, Any]]:
             ],
         }
         for row in read_written()
+        if not row.held_out
     ]
 
 
@@ -474,6 +475,7 @@ def main() -> None:
         train(
             teacher.network, [*spans, *places, *written], epochs=TEACHER_EPOCHS, seed=options.seed
         )
+        options.teacher.parent.mkdir(parents=True, exist_ok=True)
         write_weights(options.teacher, teacher.network.state_dict())
     report("teacher", teacher)
 
