@@ -7,6 +7,7 @@ become lines, list items get a bullet, cells of a row are parted by " | ".
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from html import unescape
 from html.entities import html5
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -190,16 +191,18 @@ class _Writer:
 
 
 def _within(places: list[SourceRun], start: int, end: int) -> list[SourceRun]:
-    """The parts of runs that lie between two offsets of the text."""
+    """The parts of runs that lie between two offsets of the text; runs are in its order."""
     found = []
-    for run in places:
-        if run.start < end and start < run.end:
-            first, last = max(start, run.start), min(end, run.end)
-            if run.is_verbatim:
-                shift = run.source_start - run.start
-                found.append(SourceRun(first, last, first + shift, last + shift))
-            else:
-                found.append(SourceRun(first, last, run.source_start, run.source_end))
+    number = bisect_right(places, start, key=lambda run: run.end)
+    while number < len(places) and places[number].start < end:
+        run = places[number]
+        first, last = max(start, run.start), min(end, run.end)
+        if run.is_verbatim:
+            shift = run.source_start - run.start
+            found.append(SourceRun(first, last, first + shift, last + shift))
+        else:
+            found.append(SourceRun(first, last, run.source_start, run.source_end))
+        number += 1
     return found
 
 

@@ -192,7 +192,13 @@ def test_offsets_of_raw_text(text: str) -> None:
         assert "degree" in item.text
 
 
-@pytest.mark.parametrize("unit", ["<!--", "<a ", "&", "<b><p>", "<table>x", "</p>", '<a x="', "<"])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *("<!--", "<a ", "&", "<b><p>", "<table>x", "</p>", '<a x="', "<"),
+        *("Python\r\n", "R&amp;D ", "a</x> "),
+    ],
+)
 def test_time_grows_with_the_length(unit: str) -> None:
     started = time.perf_counter()
     JobPosting.from_html("ad", unit * (200_000 // len(unit)))
