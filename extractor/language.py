@@ -29,6 +29,10 @@ PASSAGES = 8
 ENGLISH_SHARE = 1 / 3
 """From this share of its letters on, an ad that is partly English is read."""
 
+NAMES_SHARE = 0.75
+"""From this share of its letters in capitalised words on, a text is a list of names, which look
+like any language; but not where it is written in capitals throughout."""
+
 LANGUAGE_NAMES = {
     "af": "Afrikaans", "ar": "Arabic", "bg": "Bulgarian", "bn": "Bengali", "ca": "Catalan",
     "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "es": "Spanish",
@@ -43,6 +47,7 @@ LANGUAGE_NAMES = {
 """Languages that are told apart besides English."""
 
 _NO_WORDS = re.compile(r"https?://\S+|www\.\S+|[\w.+-]{1,64}@\S{1,64}|[\d_]+")
+_NAME = re.compile(r"(?<!\w)[^\W\d_a-zß-öø-ÿ]\w*[a-z]\w*|(?<!\w)[A-Z]{1,5}(?!\w)")
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
@@ -66,11 +71,17 @@ def detect_language(text: str) -> str | None:
         text: The ad.
 
     Returns:
-        The code of ISO 639-1, or None if the text is too short to tell.
+        The code of ISO 639-1, or None if the text is too short to tell, or hardly more than a list
+        of names.
     """
+    words = _NO_WORDS.sub(" ", mask_markup(text))
+    if sum(_count_letters(name) for name in _NAME.findall(words)) > NAMES_SHARE * _count_letters(
+        words
+    ) and any(map(str.islower, words)):
+        return None
     identifier = _identifier()
     letters: Counter[str] = Counter()
-    passages = list(_passages(_NO_WORDS.sub(" ", mask_markup(text))))
+    passages = list(_passages(words))
     for passage in passages[:: -(-len(passages) // PASSAGES) or 1]:
         letters[str(identifier.classify(passage)[0])] += _count_letters(passage)
     total = letters.total()
