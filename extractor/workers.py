@@ -39,10 +39,11 @@ class _Batch(Generic[Item, Result]):
     count: int = 0
     results: list[Result] = field(default_factory=list)
     alone: bool = False
+    error: BaseException | None = None
 
     @property
     def done(self) -> bool:
-        return self.count == len(self.items)
+        return self.count == len(self.items) or self.error is not None
 
     @property
     def open_items(self) -> list[Item]:
@@ -150,7 +151,11 @@ class Workers(Generic[Item, Result]):
                         self._start(index, waiting)
                 self._collect(waiting)
                 while order and order[0].done:
-                    yield from order.popleft().results
+                    batch = order.popleft()
+                    yield from batch.results
+                    # Not before its turn, so that all that comes before it is kept.
+                    if batch.error is not None:
+                        raise batch.error
         finally:
             for worker in self._workers:
                 worker.stop()
@@ -184,8 +189,9 @@ class Workers(Generic[Item, Result]):
                     reason = f"the process that read it ended ({how})"
                 else:
                     if isinstance(answer, BaseException):
-                        raise answer
-                    batch.add(answer)
+                        batch.error = answer
+                    else:
+                        batch.add(answer)
             elif time.monotonic() > worker.deadline:
                 self._replace(index)
                 reason = f"it took more than {self.seconds:g} s"
