@@ -244,6 +244,7 @@ class Convolutions(nn.Module):
     def __init__(self, width: int, count: int, *, dropout: float = 0.15) -> None:
         super().__init__()
         self.width, self.count = width, count
+        self.integers = None
         self.first = nn.Linear(width, width)
         self.gated = nn.ModuleList(
             [nn.Conv1d(width, 2 * width, 3, padding=1) for _ in range(count)]
@@ -426,7 +427,7 @@ class SpanFinder:
         self.thresholds = thresholds
         self.version = version
         # Layers in 8-bit integers keep their attention in 32 bits.
-        self._half = has_bfloat16() and getattr(network.layers, "integers", None) is None
+        self._half = has_bfloat16() and network.layers.integers is None
 
     @classmethod
     def load(cls, encoder: CachedEncoder, folder: Path = MODELS / "accurate") -> SpanFinder:
@@ -480,7 +481,7 @@ class SpanFinder:
                 the finder was read with, if any. Without them, layers run in more than 8 bits.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        integers = getattr(self.network.layers, "integers", None)
+        integers = self.network.layers.integers
         if not ranges and integers is not None:
             ranges = integers.ranges
         tensors = with_ranges(self.network.state_dict(), ranges)

@@ -465,10 +465,7 @@ def main() -> None:
 
     minilm = MiniLMEncoder("all-MiniLM-L6-v2")
     teacher = new_finder(minilm, LAYERS, options.seed)
-    if options.teacher.exists():
-        tensors = read_weights(options.teacher)
-        teacher.network.load_state_dict(tensors)
-    else:
+    if not options.teacher.exists():
         spans, places = examples(teacher, "train")
         written = labelled(nlp, teacher, written_rows(), "place")
         print(f"{len(spans)} sentences, {len(places)} + {len(written)} places", flush=True)
@@ -477,6 +474,8 @@ def main() -> None:
         )
         options.teacher.parent.mkdir(parents=True, exist_ok=True)
         write_weights(options.teacher, teacher.network.state_dict())
+    # Read back, so that it teaches the same whether it was trained now or before.
+    teacher.network.load_state_dict(read_weights(options.teacher))
     report("teacher", teacher)
 
     finder = new_finder(load_encoder(options.encoder), options.layers, options.seed)
@@ -499,7 +498,7 @@ def main() -> None:
     # The card tells of what is shipped: weights in 8 bits.
     finder = SpanFinder.load(finder.encoder, out)
     figures = report("shipped", finder)
-    finder.save(out, ranges)
+    finder.save(out)
     origin = (
         f"{len(spans):,} sentences of SkillSpan, {len(places):,} snippets of Sayfullina et al., "
         f"{len(written):,} sentences of our own and {len(soft):,} sentences of ads; seed "
