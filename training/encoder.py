@@ -1,7 +1,7 @@
 """Tune the sentence encoder on the words of the taxonomy and on real sentences.
 
     python -m training.sentences --data ../shared/data --out sentences.jsonl
-    python -m training.encoder --sentences sentences.jsonl
+    python -m training.encoder --data ../shared/data --sentences sentences.jsonl
 
 The base is all-MiniLM-L6-v2 (Wang et al. 2020; sentence-transformers). Three vectors are learned
 together: of a text, of a part of a text in its context (mean of its tokens), and of the tokens
@@ -14,6 +14,8 @@ Oord et al. 2018), among them some that are hard to tell from it. Examples are
 - sentences that read like ads, made of templates and names (`training/ad_templates.toml`);
 - sentences of our own, most of which say what a concept means without its words
   (`training/data/written/`): the marked words are drawn to the concept, and so is the sentence;
+- sentences of ads whose concepts we judged (`training/data/judged/`), against the concepts that
+  the base takes for them and that were not chosen;
 - sentences of ads in which a name stands: the name is drawn to its concept, and so is the sentence;
   every candidate phrase is drawn to the vector that it has alone, so that pairs of phrases mean
   in context what they mean apart.
@@ -46,6 +48,7 @@ from extractor.int8 import find_ranges
 from extractor.mentions import surface_forms
 from extractor.weights import read_weights, with_ranges, write_weights
 from taxonomies import Concept
+from training.judged import Judged, read_judged
 from training.written import read_written
 
 TARGET = Path(__file__).parents[1] / "extractor" / "models" / "encoders" / "minilm.safetensors"
@@ -54,12 +57,14 @@ SCALE = 20.0
 """Inverse temperature of all softmaxes over concepts."""
 TOKEN_SCALE = 20.0
 """Inverse temperature of a concept's attention over tokens."""
-MIX = {"name": 24, "description": 12, "template": 8, "written": 40, "ad": 20}
+MIX = {"name": 20, "description": 8, "template": 6, "written": 32, "judged": 28, "ad": 14}
 """Examples of each sort in a step."""
 HARD_SHARE = 0.67
 """Share of a step's concepts for which one that is hard to tell from it is added."""
 NEAR = 16
 """How far down the nearest labels such a one may stand."""
+MISTAKEN = 24
+"""How far down the labels next to a judged sentence one may stand that is to be kept off it."""
 SELF_SPANS = 3
 """Phrases of an ad's sentence that are drawn to their own vectors."""
 SELF_WEIGHT = 3.0
@@ -84,11 +89,16 @@ class Example:
         targets: Concepts that the text as a whole means.
         parts: (start, end, concepts) of parts that mean a concept; no concepts for a part that is
             drawn to its own vector.
+        defensible: Concepts that one might take, too: they do not compete with those that are
+            meant.
+        mistaken: A concept that only looks alike, to compete with them.
     """
 
     text: str
     targets: list[int]
     parts: list[tuple[int, int, list[int]]] = field(default_factory=list)
+    defensible: list[int] = field(default_factory=list)
+    mistaken: list[int] = field(default_factory=list)
 
 
 class Examples:
@@ -97,11 +107,16 @@ class Examples:
     Args:
         concepts: All concepts of the bank.
         sentences: Rows of `training.sentences`.
+        judged: Sentences whose concepts we judged.
         seed: Of the draws.
     """
 
     def __init__(
-        self, concepts: Sequence[Concept], sentences: list[dict[str, Any]], seed: int
+        self,
+        concepts: Sequence[Concept],
+        sentences: list[dict[str, Any]],
+        judged: Sequence[Judged],
+        seed: int,
     ) -> None:
         self.random = random.Random(seed)  # noqa: S311 - a sample, not a secret
         self.concepts = concepts
@@ -124,6 +139,8 @@ class Examples:
         self.with_names = [row for row in sentences if row["names"]]
         self.templates: dict[str, list[str]] = tomllib.loads(TEMPLATES.read_text("utf-8"))
         self.written_rows = [row for row in read_written() if not row.held_out]
+        self.judged_rows = [row for row in judged if row.meant and not row.held_out]
+        self.looks_like: list[list[int]] = [[] for _ in self.judged_rows]
         self.same: dict[str, list[int]] = defaultdict(list)
         self.of_kind: dict[str, list[int]] = defaultdict(list)
         for i, concept in enumerate(concepts):
@@ -173,13 +190,41 @@ class Examples:
         concept = self.position[row.concept]
         return Example(row.text, [concept], [(row.start, row.end, [concept])])
 
+    def known(self, ids: Sequence[str]) -> list[int]:
+        """Positions of concepts, those left out that the bank does not have."""
+        return [self.position[i] for i in ids if i in self.position]
+
+    def find_mistaken(self, encoder: Encoder, labels: Tensor) -> None:
+        """For each judged sentence, list what an encoder takes it for and nobody would defend."""
+        vectors = encoder.still([row.text for row in self.judged_rows])
+        near = (vectors @ labels.T).topk(MISTAKEN).indices.tolist()
+        self.looks_like = [
+            sorted(set(found) - set(self.alike(self.known((*row.meant, *row.defensible)))))
+            for row, found in zip(self.judged_rows, near, strict=True)
+        ]
+
+    def judged(self) -> Example:
+        """A sentence of an ad whose concepts we judged."""
+        number = self.random.randrange(len(self.judged_rows))
+        row = self.judged_rows[number]
+        parts: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for start, end, concept in row.places:
+            parts[start, end] += self.known([concept])
+        return Example(
+            row.text,
+            self.known(row.meant),
+            [(start, end, ids) for (start, end), ids in parts.items() if ids],
+            self.known(row.defensible),
+            self.random.sample(self.looks_like[number], min(1, len(self.looks_like[number]))),
+        )
+
     def ad(self) -> Example:
         """A sentence of an ad: seven in ten with a name of a concept."""
         row = self.random.choice(self.with_names if self.random.random() < 0.7 else self.sentences)
         parts = []
         targets: list[int] = []
         for start, end, ids in row["names"]:
-            known = [self.position[i] for i in ids if i in self.position]
+            known = self.known(ids)
             if known:
                 parts.append((start, end, known))
                 # "Excel" stands for itself; that a sentence means a tool teaches nothing.
@@ -344,7 +389,8 @@ def step_losses(
     wanted = sorted(
         {c for e in drawn for ids in (e.targets, *(p[2] for p in e.parts)) for c in ids}
     )
-    compared = wanted + negatives.draw(wanted)
+    mistaken = {c for e in drawn for c in e.mistaken}
+    compared = sorted({*wanted, *negatives.draw(wanted), *mistaken})
     column = {concept: number for number, concept in enumerate(compared)}
     shorts = [e for e in drawn if not e.parts and len(e.text) < LONG]
     longs = sorted((e for e in drawn if e not in shorts), key=lambda e: len(e.text))
@@ -364,36 +410,46 @@ def step_losses(
     part, read = torch.cat(parts), torch.cat(seen).tolist()
     texts = torch.cat([names, *sentences])
     means = [ids for e in longs for _, _, ids in e.parts]
+    close = [e.defensible for e in longs for _ in e.parts]
     selves = [i for i, ids in enumerate(means) if not ids and read[i]]
     words = [e.text[start:end] for e in longs for start, end, _ in e.parts]
     alone = encoder.still([words[i] for i in selves])
 
-    def wants(meant: Sequence[Sequence[int]]) -> list[tuple[int, int, list[int]]]:
+    def wants(
+        meant: Sequence[Sequence[int]], defensible: Sequence[Sequence[int]]
+    ) -> list[tuple[int, int, list[int]]]:
         return [
-            (row, column[c], [column[o] for o in examples.alike(ids) if o in column])
-            for row, ids in enumerate(meant)
+            (row, column[c], [column[o] for o in examples.alike([*ids, *others]) if o in column])
+            for row, (ids, others) in enumerate(zip(meant, defensible, strict=True))
             for c in ids
         ]
 
+    every = [*shorts, *longs]
+
     return {
         "text": softmax_loss(
-            SCALE * texts @ labels.T, wants([e.targets for e in (*shorts, *longs)])
+            SCALE * texts @ labels.T,
+            wants([e.targets for e in every], [e.defensible for e in every]),
         ),
         "part": softmax_loss(
             SCALE * part @ labels.T,
-            wants([ids if kept else [] for ids, kept in zip(means, read, strict=True)]),
+            wants([ids if kept else [] for ids, kept in zip(means, read, strict=True)], close),
         ),
         "self": SELF_WEIGHT * (1 - (part[selves] * alone).sum(1)).mean(),
-        "token": softmax_loss(SCALE * torch.cat(attention), wants([e.targets for e in longs])),
+        "token": softmax_loss(
+            SCALE * torch.cat(attention),
+            wants([e.targets for e in longs], [e.defensible for e in longs]),
+        ),
     }
 
 
 def main() -> None:
     """Train, log, save the layers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the labelled sets")
     parser.add_argument("--sentences", type=Path, required=True, help="made by training.sentences")
     parser.add_argument("--out", type=Path, default=TARGET)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--rate", type=float, default=4e-5)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -402,9 +458,10 @@ def main() -> None:
     taxonomy = taxonomies.load("default")
     concepts = list(taxonomy.of_kind("skill", "knowledge", "tool"))
     rows = [json.loads(line) for line in options.sentences.read_text("utf-8").splitlines()]
-    examples = Examples(concepts, rows, options.seed)
+    examples = Examples(concepts, rows, read_judged(options.data), options.seed)
     encoder = Encoder(minilm_folder())
     labels = encoder.still([names[0] for names in examples.names])
+    examples.find_mistaken(encoder, labels)
     negatives = Negatives(labels, options.seed)
     trained = [p for p in encoder.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=options.rate, weight_decay=0.01)

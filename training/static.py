@@ -1,7 +1,7 @@
 """Train the fast encoder: one vector a word piece, no layers.
 
     python -m training.sentences --data ../shared/data --out sentences.jsonl
-    python -m training.static --sentences sentences.jsonl
+    python -m training.static --data ../shared/data --sentences sentences.jsonl
 
 A text's vector is the mean of its word pieces' vectors. These begin as what the accurate encoder
 makes of each piece alone, reduced by principal components and weighted down the more frequent they
@@ -29,10 +29,11 @@ import taxonomies
 from extractor.encoders import load_encoder, minilm_folder
 from extractor.weights import write_weights
 from training.encoder import SCALE, Example, Examples, softmax_loss
+from training.judged import read_judged
 
 TARGET = Path(__file__).parents[1] / "extractor" / "models" / "encoders" / "static.safetensors"
 DIMENSION = 256
-MIX = {"name": 180, "description": 60, "template": 60, "written": 200, "ad": 110}
+MIX = {"name": 160, "description": 50, "template": 50, "written": 160, "judged": 120, "ad": 80}
 """Examples of each sort in a step."""
 
 
@@ -74,16 +75,19 @@ class Static(nn.Module):
         return nn.functional.normalize(self.table(*bags), dim=-1)
 
 
-def flat(examples: Sequence[Example]) -> list[tuple[str, list[int]]]:
-    """Texts and named parts of examples with the concepts that they mean."""
-    pairs = [(e.text, e.targets) for e in examples]
-    pairs += [(e.text[start:end], ids) for e in examples for start, end, ids in e.parts]
-    return [(text, ids) for text, ids in pairs if ids]
+def flat(examples: Sequence[Example]) -> list[tuple[str, list[int], list[int]]]:
+    """Texts and named parts of examples, what they mean, and what one might take them for."""
+    texts = [(e.text, e.targets, e.defensible) for e in examples]
+    parts = [
+        (e.text[start:end], ids, e.defensible) for e in examples for start, end, ids in e.parts
+    ]
+    return [example for example in (*texts, *parts) if example[1]]
 
 
 def main() -> None:
     """Train, log, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the labelled sets")
     parser.add_argument("--sentences", type=Path, required=True, help="made by training.sentences")
     parser.add_argument("--out", type=Path, default=TARGET)
     parser.add_argument("--steps", type=int, default=1000)
@@ -94,7 +98,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     concepts = list(taxonomies.load("default").of_kind("skill", "knowledge", "tool"))
     rows = [json.loads(line) for line in options.sentences.read_text("utf-8").splitlines()]
-    examples = Examples(concepts, rows, options.seed)
+    examples = Examples(concepts, rows, read_judged(options.data), options.seed)
     tokenizer: Tokenizer = Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -104,9 +108,13 @@ def main() -> None:
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, options.steps)
     began, total = time.perf_counter(), 0.0
     for step in range(1, options.steps + 1):
-        pairs = flat(examples.draw(MIX))
-        logits = SCALE * model(model.bags([text for text, _ in pairs])) @ model(labels).T
-        wanted = [(row, c, examples.alike(ids)) for row, (_, ids) in enumerate(pairs) for c in ids]
+        drawn = flat(examples.draw(MIX))
+        logits = SCALE * model(model.bags([text for text, _, _ in drawn])) @ model(labels).T
+        wanted = [
+            (row, concept, examples.alike([*ids, *defensible]))
+            for row, (_, ids, defensible) in enumerate(drawn)
+            for concept in ids
+        ]
         loss = softmax_loss(logits, wanted)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
