@@ -37,7 +37,7 @@ from extractor.records import (
 from extractor.requirement import classify_requirement
 from extractor.resources import Resources
 from extractor.roles import RoleClassifier, RoleInput
-from extractor.spans import FoundSpan, SpanFinder
+from extractor.spans import Found, SpanFinder
 from extractor.zones import find_zones, split_sentences
 
 for _name in ("jobshift_title", "jobshift_experience", "jobshift_occupations", "jobshift_role"):
@@ -90,7 +90,7 @@ class Component(Generic[Prediction]):
 
 
 class Zones(Component[tuple[list[Zone], list[Sentence]]]):
-    """Reads sections and sentences, and sets the sentence boundaries for the parser."""
+    """Reads sections and sentences, and sets the sentence boundaries."""
 
     def predict(self, docs: Sequence[Doc]) -> list[tuple[list[Zone], list[Sentence]]]:
         """Find sections and sentences in the raw text."""
@@ -152,13 +152,13 @@ class Mentions(Component[list[Mention]]):
         doc.spans["mentions"] = group
 
 
-class SkillSpans(Component[list[FoundSpan]]):
+class SkillSpans(Component[Found]):
     """Finds spans that name a skill or knowledge, known to the taxonomy or not."""
 
     def __init__(self, finder: SpanFinder) -> None:
         self.finder = finder
 
-    def predict(self, docs: Sequence[Doc]) -> list[list[FoundSpan]]:
+    def predict(self, docs: Sequence[Doc]) -> list[Found]:
         """Read the sentences of all documents that may ask for something in one batch.
 
         The sentence of a document that has but one is read whatever its zone, which only the
@@ -167,34 +167,36 @@ class SkillSpans(Component[list[FoundSpan]]):
         sentences: list[Span] = []
         numbers: list[int] = []
         for number, doc in enumerate(docs):
-            _refuse_unparsed(doc, "jobshift_spans")
             every = list(_sentence_spans(doc))
             asking = every if len(every) == 1 else list(_asking_sentences(doc))
             sentences.extend(asking)
             numbers.extend([number] * len(asking))
-        predictions: list[list[FoundSpan]] = [[] for _ in docs]
+        predictions = [Found([], []) for _ in docs]
         for number, span, found in zip(
             numbers, sentences, self.finder.find(sentences), strict=True
         ):
-            shift = span.start_char
-            predictions[number].extend(
-                one._replace(start=one.start + shift, end=one.end + shift) for one in found
+            shift, whole = span.start_char, predictions[number]
+            whole.spans.extend(
+                one._replace(start=one.start + shift, end=one.end + shift) for one in found.spans
             )
+            whole.possible.extend((start + shift, end + shift) for start, end in found.possible)
         return predictions
 
-    def set_annotations(self, doc: Doc, prediction: list[FoundSpan]) -> None:
+    def set_annotations(self, doc: Doc, prediction: Found) -> None:
         """Write `doc.spans["skill_spans"]`, in the order of the text.
 
         A span's `label_` is `SKILL` or `KNOWLEDGE`; spans of the two labels may nest. `attrs` holds
-        the list `score`, parallel to the spans.
+        the list `score`, parallel to the spans, and `possible`, the [start, end] of all runs of
+        words that the linker is to look at.
         """
-        group = _group(doc, "skill_spans", [(s.start, s.end, s.label) for s in prediction])
-        group.attrs["score"] = [span.probability for span in prediction]
+        group = _group(doc, "skill_spans", [(s.start, s.end, s.label) for s in prediction.spans])
+        group.attrs["score"] = [span.probability for span in prediction.spans]
+        group.attrs["possible"] = [list(place) for place in prediction.possible]
         doc.spans["skill_spans"] = group
 
 
 class SkillLinker(Component[list[tuple[Sentence, Link]]]):
-    """Links the sentences of a parsed document to concepts."""
+    """Links the sentences of a document to concepts."""
 
     def __init__(self, resources: Resources, model: LinkerModel) -> None:
         self.resources = resources
@@ -212,15 +214,17 @@ class SkillLinker(Component[list[tuple[Sentence, Link]]]):
         _refuse_unprepared(doc)
         mentions = _mentions(doc, self.positions)
         starts = [mention.start for mention in mentions]
-        marks = _marks(doc)
+        marks, runs = _marks(doc), _possible(doc)
         begins = [start for start, _, _ in marks]
+        run_starts = [start for start, _ in runs]
         found = []
         for span in _asking_sentences(doc):
-            within = slice(bisect_left(starts, span.start_char), bisect_left(starts, span.end_char))
-            marked = marks[
-                bisect_left(begins, span.start_char) : bisect_left(begins, span.end_char)
-            ]
-            query = _query(span, mentions[within], marked)
+            query = _query(
+                span,
+                mentions[_within(span, starts)],
+                marks[_within(span, begins)],
+                runs[_within(span, run_starts)],
+            )
             clear = any(name.fit >= LABEL_WORD for name in query.exact.values())
             if clear or query.marks or "skill_spans" not in doc.spans:
                 found.append((_sentence(span), query))
@@ -228,7 +232,10 @@ class SkillLinker(Component[list[tuple[Sentence, Link]]]):
 
     def queries_of(self, docs: Iterable[Doc]) -> list[Query]:
         """One query a document, for documents that are one sentence, whatever its zone."""
-        return [_query(doc[:], _mentions(doc, self.positions), _marks(doc)) for doc in docs]
+        return [
+            _query(doc[:], _mentions(doc, self.positions), _marks(doc), _possible(doc))
+            for doc in docs
+        ]
 
     def predict(self, docs: Sequence[Doc]) -> list[list[tuple[Sentence, Link]]]:
         """Link all sentences of all documents in one batch."""
@@ -424,7 +431,7 @@ class Roles(Component[tuple[RoleAssessment, tuple[TaskMatch, ...]]]):
 
 
 def set_sentence_starts(doc: Doc, starts: Sequence[int]) -> None:
-    """Write the sentence boundaries that the parser is to keep.
+    """Write the sentence boundaries, which a parser, if there is one, is to keep.
 
     All at once, since spaCy looks through the whole document each time that a token's is set.
 
@@ -486,14 +493,14 @@ def _sentences_at(
 
 
 def _sentence_spans(doc: Doc) -> Iterable[Span]:
-    """Sentences with their zones; the parser's sentences where zones were not read."""
+    """Sentences with their zones; any sentences where zones were not read."""
     if "sentences" in doc.spans:
         group: Iterable[Span] = doc.spans["sentences"]
         return group
     if len(doc) and not doc.has_annotation("SENT_START"):
         raise ArtefactError(
-            "the document has no sentences: put jobshift_zones, or a parser, before the other "
-            "components of jobshift"
+            "the document has no sentences: put jobshift_zones, or a sentencizer, before the "
+            "other components of jobshift"
         )
     return doc.sents
 
@@ -505,17 +512,8 @@ def _asking_sentences(doc: Doc) -> Iterator[Span]:
             yield span
 
 
-def _refuse_unparsed(doc: Doc, component: str) -> None:
-    if len(doc) and not (doc.has_annotation("DEP") and doc.has_annotation("POS")):
-        raise ArtefactError(
-            f"{component} needs a tagger and a parser before it, such as those of "
-            "en_core_web_sm; `extractor.pipeline.build_pipeline` puts all together"
-        )
-
-
 def _refuse_unprepared(doc: Doc) -> None:
     """Say what is missing, since the linker would find little or nothing without it."""
-    _refuse_unparsed(doc, "jobshift_linker")
     if "mentions" not in doc.spans:
         raise ArtefactError("jobshift_linker needs jobshift_mentions before it")
 
@@ -553,7 +551,10 @@ def _mentions(doc: Doc, positions: dict[str, int]) -> list[Mention]:
 
 
 def _query(
-    sentence: Span, mentions: Sequence[Mention], marks: Sequence[tuple[int, int, float]]
+    sentence: Span,
+    mentions: Sequence[Mention],
+    marks: Sequence[tuple[int, int, float]],
+    runs: Sequence[tuple[int, int]],
 ) -> Query:
     """What the linker looks at in a sentence: its words, phrases and the names in it."""
     within = [m for m in mentions if sentence.start_char <= m.start and m.end <= sentence.end_char]
@@ -563,7 +564,7 @@ def _query(
     # A part of a name is no phrase of its own: "ML" in "ML models".
     phrases = {
         phrase.text.lower(): phrase
-        for phrase in candidate_phrases(sentence)
+        for phrase in candidate_phrases(sentence, runs)
         if not any(m.start <= phrase.start and phrase.end <= m.end for m in named)
     }
     names: dict[str, Phrase] = {}
@@ -587,6 +588,18 @@ def _marks(doc: Doc) -> list[tuple[int, int, float]]:
         (span.start_char, span.end_char, score)
         for span, score in zip(group, group.attrs["score"], strict=True)
     ]
+
+
+def _possible(doc: Doc) -> list[tuple[int, int]]:
+    """Runs of words that may name a skill, in the order of the text."""
+    if "skill_spans" not in doc.spans:
+        return []
+    return sorted((start, end) for start, end in doc.spans["skill_spans"].attrs["possible"])
+
+
+def _within(sentence: Span, starts: Sequence[int]) -> slice:
+    """Which of some sorted offsets lie in a sentence."""
+    return slice(bisect_left(starts, sentence.start_char), bisect_left(starts, sentence.end_char))
 
 
 def _skill_attrs() -> dict[str, list[Any]]:

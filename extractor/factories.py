@@ -6,8 +6,9 @@ faiss nor sentence-transformers.
     jobshift_zones         doc.spans["zones"], doc.spans["sentences"], sentence boundaries
     jobshift_mentions      doc.spans["mentions"]    names of concepts, word for word
     jobshift_spans         doc.spans["skill_spans"] skills and knowledge, listed in a taxonomy or
-                                                    not; needs a parser before it
-    jobshift_linker        doc.spans["skills"]      concepts of sentences; needs a parser before it
+                                                    not
+    jobshift_linker        doc.spans["skills"]      concepts of sentences; needs jobshift_mentions
+                                                    before it, and finds less without jobshift_spans
     jobshift_requirement   attrs["requirement"] of doc.spans["skills"]
     jobshift_levels        attrs["level"], ["cefr"], ["years"] of doc.spans["skills"],
                            doc._.jobshift_experience
@@ -30,7 +31,7 @@ TAXONOMY_AND_ENCODER = {"taxonomy": "default", "encoder": "accurate"}
 
 @Language.factory("jobshift_zones")
 def make_zones(nlp: Language, name: str) -> components.Zones:
-    """Make the component that reads sections and sentences; put it before the parser."""
+    """Make the component that reads sections and sentences; put it before a parser."""
     from extractor.components import Zones
 
     return Zones()
@@ -47,7 +48,7 @@ def make_mentions(nlp: Language, name: str, taxonomy: str, encoder: str) -> comp
 
 @Language.factory("jobshift_spans", default_config={"encoder": "accurate"})
 def make_spans(nlp: Language, name: str, encoder: str) -> components.SkillSpans:
-    """Make the component that finds spans of skills and knowledge; put it behind the parser."""
+    """Make the component that finds spans of skills and knowledge."""
     from extractor.components import SkillSpans
     from extractor.encoders import own_encoder
     from extractor.resources import shared_encoder

@@ -3,7 +3,7 @@
 An index holds surface forms; a result holds concepts. Forms of one concept lie side by side,
 the preferred label first, so the best form of each concept is one `maximum.reduceat` away.
 Dense search is exact (`IndexFlatIP`): some 110,000 names need no approximation. The lexical
-side is BM25 over stemmed words. Both are read by memory map, so processes share them.
+side is BM25 over stemmed words. All is read by memory map, so processes share it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from taxonomies import Concept, Taxonomy
 from taxonomies.records import SKILL_KINDS
 from taxonomies.text import base_name
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised whenever files or the rules that names are matched by change."""
 ENCODE_AT_ONCE = 4096
 
@@ -66,6 +66,7 @@ class FormIndex:
         bare: Row of the label without its bracketed qualifier, the label's own row where it
             has none, shape (len(concepts),).
         dense: Exact inner-product index over the forms' unit vectors.
+        means: The same over one vector for each concept that is no tool: the mean of its forms'.
         lexical: BM25 over the forms' words.
         matcher: Finds the forms in text, word for word.
     """
@@ -74,6 +75,7 @@ class FormIndex:
     starts: NDArray[np.int64]
     bare: NDArray[np.int64]
     dense: faiss.IndexFlatIP
+    means: faiss.IndexFlatIP
     lexical: bm25s.BM25
     matcher: MentionMatcher
 
@@ -112,20 +114,27 @@ class FormIndex:
             vectors[start : start + len(batch)] = encode(encoder, batch)
             if progress is not None:
                 progress(start + len(batch), len(distinct))
+        of_names = vectors[[row_of[name] for name in names]]
         dense = faiss.IndexFlatIP(encoder.dimension)
-        dense.add(vectors[[row_of[name] for name in names]])
+        dense.add(of_names)
+        starts, bare = _rows(concepts)
+        sums = np.add.reduceat(of_names, starts, axis=0)
+        sums = sums[[concept.kind != "tool" for concept in concepts]]
+        means = faiss.IndexFlatIP(encoder.dimension)
+        means.add(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9))
         lexical = bm25s.BM25()
         lexical.index(tokenize(names), show_progress=False)
         matcher = MentionMatcher.build(concepts)
-        return cls(tuple(concepts), *_rows(concepts), dense, lexical, matcher)
+        return cls(tuple(concepts), starts, bare, dense, means, lexical, matcher)
 
     def to_disk(self, folder: Path) -> None:
         """Write the index into an empty or missing folder."""
         folder.mkdir(parents=True, exist_ok=True)
         try:
             faiss.write_index(self.dense, str(folder / "vectors.faiss"))
+            faiss.write_index(self.means, str(folder / "means.faiss"))
         except RuntimeError as error:  # how faiss reports a full disk
-            raise OSError(f"vectors.faiss: {error}") from error
+            raise OSError(f"the vectors in {folder}: {error}") from error
         self.lexical.save(str(folder / "bm25"), show_progress=False)
         self.matcher.to_disk(folder / "names.arrow")
 
@@ -142,16 +151,16 @@ class FormIndex:
         """
         starts, bare = _rows(concepts)
         try:
-            dense = faiss.read_index(str(folder / "vectors.faiss"), faiss.IO_FLAG_MMAP_IFC)
-            if not isinstance(dense, faiss.IndexFlatIP):
-                raise ArtefactError(f"the index in {folder} is a {type(dense).__name__}")
+            dense, means = (_read_flat(folder / name) for name in ("vectors.faiss", "means.faiss"))
             lexical = bm25s.BM25.load(str(folder / "bm25"), mmap=True)
         except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
             raise ArtefactError(f"the index in {folder} is missing or damaged: {error}") from error
-        if dense.ntotal != sum(len(surface_forms(concept)) for concept in concepts):
+        searched = sum(concept.kind != "tool" for concept in concepts)
+        forms = sum(len(surface_forms(concept)) for concept in concepts)
+        if (dense.ntotal, means.ntotal) != (forms, searched):
             raise ArtefactError(f"the index in {folder} was built from other concepts")
         matcher = MentionMatcher.from_disk(folder / "names.arrow")
-        return cls(tuple(concepts), starts, bare, dense, lexical, matcher)
+        return cls(tuple(concepts), starts, bare, dense, means, lexical, matcher)
 
     @cached_property
     def label_words(self) -> Vectors:
@@ -170,13 +179,9 @@ class FormIndex:
         return np.array([not base_name(concept.label).islower() for concept in self.concepts])
 
     @cached_property
-    def _searched(self) -> tuple[NDArray[np.int64], faiss.IndexFlatIP]:
-        """Concepts that are found by vector, and the mean vectors of their names."""
-        searched = np.flatnonzero(~self.is_tool)
-        means = np.add.reduceat(self.vectors, self.starts, axis=0)[searched]
-        index = faiss.IndexFlatIP(self.dense.d)
-        index.add(means / np.linalg.norm(means, axis=1, keepdims=True))
-        return searched, index
+    def _searched(self) -> NDArray[np.int64]:
+        """Concepts that are found by vector, in the order of `means`."""
+        return np.flatnonzero(~self.is_tool)
 
     def nearest(self, vectors: Vectors, k: int) -> NDArray[np.int64]:
         """Concepts next to each vector, by the mean of their names.
@@ -192,11 +197,10 @@ class FormIndex:
         Returns:
             Positions of concepts, nearest first; shape (queries, k).
         """
-        searched, index = self._searched
-        if not len(searched):
+        if not self.means.ntotal:
             return np.zeros((len(vectors), 0), dtype=np.int64)
-        _, rows = index.search(vectors, min(k, len(searched)))
-        return searched[rows]
+        _, rows = self.means.search(vectors, min(k, self.means.ntotal))
+        return self._searched[rows]
 
     def similarities(
         self, vectors: Vectors, positions: NDArray[np.int64]
@@ -236,6 +240,13 @@ class FormIndex:
         label = np.maximum(scores[self.starts], scores[self.bare])
         best = np.maximum.reduceat(scores, self.starts)
         return ((label + best) / 2).astype(np.float32)
+
+
+def _read_flat(path: Path) -> faiss.IndexFlatIP:
+    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    if not isinstance(index, faiss.IndexFlatIP):
+        raise ArtefactError(f"the index {path} is a {type(index).__name__}")
+    return index
 
 
 @dataclass(frozen=True)

@@ -142,16 +142,31 @@ class Int8Layers:
     """The layers of a BERT encoder in bytes.
 
     Args:
-        layers: The layers in 32 bits, `BertModel.encoder.layer`.
+        weights: Weights of the layers in 32 bits, named as in `BertModel.encoder.layer`:
+            "0.attention.self.query.weight" and so on.
         ranges: What `find_ranges` gave for them.
+        heads: Attention heads of a layer.
+
+    Attributes:
+        count: Number of layers.
+        width: Numbers of a state.
     """
 
-    def __init__(self, layers: Sequence[Any], ranges: Ranges) -> None:
-        self.ranges = ranges
+    def __init__(self, weights: Mapping[str, Tensor], ranges: Ranges, heads: int) -> None:
+        self.count = len(ranges) // len(INPUTS)
         self._layers = [
-            Int8Layer(layer, {name: ranges[f"{number}.{name}"] for name in INPUTS})
-            for number, layer in enumerate(layers)
+            Int8Layer(
+                {
+                    name.removeprefix(f"{number}."): values
+                    for name, values in weights.items()
+                    if name.startswith(f"{number}.")
+                },
+                {name: ranges[f"{number}.{name}"] for name in INPUTS},
+                heads,
+            )
+            for number in range(self.count)
         ]
+        self.width = len(weights["0.output.dense.bias"])
 
     def __call__(self, states: Tensor, is_piece: Tensor) -> Tensor:
         """Run the layers.
@@ -164,55 +179,74 @@ class Int8Layers:
             The states behind the last layer.
         """
         mask = is_piece[:, None, None, :] if not bool(is_piece.all()) else None
+        texts, pieces, width = states.shape
+        count = texts * pieces
+        rows = states.new_zeros(_rounded(count), width)
+        rows[:count] = states.view(count, width)
         for layer in self._layers:
-            states = layer(states, mask)
-        return states
+            rows = layer(rows, texts, pieces, mask)
+        return rows[:count].view(texts, pieces, width)
+
+
+def _rounded(count: int) -> int:
+    """Rows that are computed for so many: few different numbers, since oneDNN compiles for each."""
+    step = 512
+    while step > 32 and count <= step // 2:
+        step //= 2
+    return -(-count // step) * step
 
 
 class Int8Layer:
     """One layer of a BERT encoder in bytes; see `Int8Layers`."""
 
-    def __init__(self, layer: Any, ranges: Ranges) -> None:
-        attention, output = layer.attention, layer.output
-        asked = (attention.self.query, attention.self.key, attention.self.value)
-        self._heads = int(attention.self.num_attention_heads)
-        weight = torch.cat([part.weight.detach() for part in asked])
-        bias = torch.cat([part.bias.detach() for part in asked])
-        joined, units = attention.output.dense, layer.intermediate.dense
+    def __init__(self, weights: Mapping[str, Tensor], ranges: Ranges, heads: int) -> None:
+        def both(name: str) -> tuple[Tensor, Tensor]:
+            weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+            # Small ones are kept as they are; a copy does not hold on to the file they come from.
+            return weight.clone() if weight.dim() == 1 else weight, bias.clone()
+
+        self._heads = heads
+        parts = [both(f"attention.self.{name}") for name in ("query", "key", "value")]
+        asked = torch.cat([weight for weight, _ in parts]), torch.cat([bias for _, bias in parts])
+        joined, units = both("attention.output.dense"), both("intermediate.dense")
         rounding = {
-            "input": Rounding.of(ranges["input"], weight),
-            "context": Rounding.of(ranges["context"], joined.weight.detach()),
-            "middle": Rounding.of(ranges["middle"], units.weight.detach()),
+            "input": Rounding.of(ranges["input"], asked[0]),
+            "context": Rounding.of(ranges["context"], joined[0]),
+            "middle": Rounding.of(ranges["middle"], units[0]),
             "units": Rounding.of(ranges["units"]),  # written by the layer before, all columns alike
         }
         self._write = {name: rounding[name].writer() for name in INPUTS[:3]}
-        self._asked = Linear(weight, bias, rounding["input"])
-        self._joined = Linear(joined.weight.detach(), joined.bias.detach(), rounding["context"])
-        self._units = Linear(
-            units.weight.detach(),
-            units.bias.detach(),
-            rounding["middle"],
-            rounding["units"],
-            gelu=True,
-        )
-        self._output = Linear(
-            output.dense.weight.detach(), output.dense.bias.detach(), rounding["units"]
-        )
-        self._norms = (attention.output.LayerNorm, output.LayerNorm)
+        self._asked = Linear(*asked, rounding["input"])
+        self._joined = Linear(*joined, rounding["context"])
+        self._units = Linear(*units, rounding["middle"], rounding["units"], gelu=True)
+        self._output = Linear(*both("output.dense"), rounding["units"])
+        self._norms = (both("attention.output.LayerNorm"), both("output.LayerNorm"))
 
-    def __call__(self, states: Tensor, mask: Tensor | None) -> Tensor:
-        """Run the layer; arguments as in `Int8Layers`, mask of shape (texts, 1, 1, pieces)."""
-        texts, pieces, width = states.shape
-        flat = states.reshape(-1, width)
-        asked = self._asked(self._write["input"](flat))
+    def __call__(self, rows: Tensor, texts: int, pieces: int, mask: Tensor | None) -> Tensor:
+        """Run the layer.
+
+        Args:
+            rows: States of the pieces of all texts, and further rows that nobody looks at, shape
+                (at least texts times pieces, width).
+            texts: Number of texts.
+            pieces: Number of pieces of each text.
+            mask: Which pieces are no padding, shape (texts, 1, 1, pieces).
+        """
+        count = texts * pieces
+        asked = self._asked(self._write["input"](rows))[:count]
         query, key, value = asked.view(texts, pieces, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
-        context = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        context = context.transpose(1, 2).reshape(-1, width)
+        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        context = torch.zeros_like(rows)
+        context[:count].view(texts, pieces, self._heads, -1).copy_(found.transpose(1, 2))
         joined = self._joined(self._write["context"](context))
-        middle = self._norms[0](joined.add_(flat))
+        middle = normalise(joined.add_(rows), *self._norms[0])
         units = self._units(self._write["middle"](middle))
-        found: Tensor = self._norms[1](self._output(units).add_(middle))
-        return found.view(texts, pieces, width)
+        return normalise(self._output(units).add_(middle), *self._norms[1])
+
+
+def normalise(states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Layer normalisation as BERT has it; states of shape (…, width)."""
+    return functional.layer_norm(states, (states.shape[-1],), weight, bias, eps=1e-12)
 
 
 def find_ranges(layers: Sequence[Any], run: Callable[[], object]) -> dict[str, Tensor]:

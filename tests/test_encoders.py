@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from extractor.encoders import CachedEncoder, HashingEncoder, load_encoder
+from extractor.encoders import (
+    MODELS,
+    CachedEncoder,
+    HashingEncoder,
+    MiniLMEncoder,
+    load_encoder,
+)
 from extractor.errors import ArtefactError
+from extractor.int8 import is_able
 from extractor.interfaces import Encoder
 
 ENCODERS = [
@@ -98,3 +105,17 @@ def test_cache_does_not_keep_whole_batches_alive():
     encoder = CachedEncoder(HashingEncoder(16))
     encoder.encode([str(number) for number in range(100)])
     assert all(vector.base is None for vector in encoder._vectors._known.values())
+
+
+@pytest.mark.skipif(not is_able(), reason="the processor has no fast 8-bit integers")
+def test_vectors_in_8_bits_are_near_those_of_the_model():
+    texts = ["Plan the budget of a department", "SQL", "You know Python and train new staff."]
+    in_integers = MiniLMEncoder("a", MODELS / "minilm.safetensors")
+    as_it_is = MiniLMEncoder("b", MODELS / "minilm.safetensors", integers=False)
+    assert (in_integers.arithmetic, as_it_is.arithmetic != "int8") == ("int8", True)
+    found, exact = in_integers.encode(texts), as_it_is.encode(texts)
+    assert (found * exact).sum(axis=1).min() > 0.98
+    first, other = in_integers.read(texts), as_it_is.read(texts)
+    for one, two in zip(first, other, strict=True):
+        # The word pieces' vectors are not rounded but by bfloat16, where the processor has it.
+        np.testing.assert_allclose(one.windows[0], two.windows[0], atol=0.02)

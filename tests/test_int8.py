@@ -28,7 +28,7 @@ def integers(model):
     with torch.no_grad():
         ranges = find_ranges(model.encoder.layer, lambda: model(input_ids=ids))
     assert sorted(ranges) == sorted(f"{n}.{name}" for n in range(2) for name in INPUTS)
-    return Int8Layers(model.encoder.layer, ranges)
+    return Int8Layers(model.encoder.layer.state_dict(), ranges, heads=4)
 
 
 def run(integers, model, ids):

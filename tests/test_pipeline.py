@@ -127,7 +127,7 @@ def test_provenance_names_what_the_result_depends_on(mini_engine):
     assert provenance.taxonomy == "mini"
     assert provenance.taxonomy_sha256 == mini_engine.taxonomy.sha256
     assert provenance.encoder == "hashing-256"
-    assert {"linker", "roles", "ai_skills", "parser"} <= provenance.parts.keys()
+    assert {"linker", "roles", "ai_skills", "tokens"} <= provenance.parts.keys()
 
 
 @pytest.mark.parametrize(

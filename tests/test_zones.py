@@ -3,9 +3,12 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -411,3 +414,25 @@ def test_equal_opportunities_under_benefits() -> None:
     )
     assert zone_of(text, "Free lunch") == "benefits"
     assert zone_of(text, "discriminate") == "about"
+
+
+def test_phrases_are_found_alike_by_many_threads_at_once():
+    words = [f"{one}{two}z" for one, two in product("abcdefghijklmnopq", repeat=2)]
+    phrases = [(f"(a|b|) {word} ... (c|d e|) x", word) for word in words]
+    forms = [[first, word, "y", "d", "e", "x"] for word in words for first in "ab"]
+
+    def found(table, order):
+        return {tuple(forms[n]): sorted(table.matches(forms[n], 0)) for n in order}
+
+    expected = found(PhraseTable(phrases), range(len(forms)))
+    assert all(expected.values())
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(5):
+            table = PhraseTable(phrases)
+            with ThreadPoolExecutor(4) as pool:
+                results = list(pool.map(lambda _: found(table, range(len(forms))), range(4)))  # noqa: B023
+            assert results == [expected] * 4
+    finally:
+        sys.setswitchinterval(interval)

@@ -72,7 +72,7 @@ LONG = 80
 """Characters from which on a text is no name."""
 MAX_TOKENS = 48
 TOGETHER = 64
-KEPT = 0.5
+KEPT = 0.8
 """How far from the base to the tuned weights."""
 SAMPLE = 500
 """Sentences that the ranges of the 8-bit arithmetic are found on."""
@@ -91,7 +91,7 @@ class Example:
             drawn to its own vector.
         defensible: Concepts that one might take, too: they do not compete with those that are
             meant.
-        mistaken: A concept that only looks alike, to compete with them.
+        mistaken: None or one concept that only looks alike, to compete with them.
     """
 
     text: str
@@ -195,7 +195,10 @@ class Examples:
         return [self.position[i] for i in ids if i in self.position]
 
     def find_mistaken(self, encoder: Encoder, labels: Tensor) -> None:
-        """For each judged sentence, list what an encoder takes it for and nobody would defend."""
+        """For each judged sentence, list what an encoder takes it for and we did not choose.
+
+        Most of these were shown to us; the linker's candidates, not the encoder's, were judged.
+        """
         vectors = encoder.still([row.text for row in self.judged_rows])
         near = (vectors @ labels.T).topk(MISTAKEN).indices.tolist()
         self.looks_like = [

@@ -25,7 +25,8 @@ from training.written import ESCO
 FOLDER = Path(__file__).parent / "data" / "judged"
 FILES = {"skillspan": "skillspan/train.jsonl", "ads": "ads/ads.jsonl"}
 HELD_OUT = 6
-"""One ad in so many is not trained on."""
+"""One ad in so many is kept for development: nothing learns what its sentences mean. Their mere
+text is read like that of other unlabelled ads (`training.sentences`, `training.spans`)."""
 
 
 class Judged(NamedTuple):
@@ -48,7 +49,17 @@ class Judged(NamedTuple):
     @property
     def held_out(self) -> bool:
         """Whether its ad is kept for development."""
-        return zlib.crc32(self.ad.encode()) % HELD_OUT == 0
+        return is_held_out(self.ad)
+
+
+def is_posting(ad: str) -> bool:
+    """Whether the id is that of a posting of SkillSpan, not of another ad."""
+    return ad.startswith(("house-", "tech-"))
+
+
+def is_held_out(ad: str) -> bool:
+    """Whether an ad, or a posting of SkillSpan, is kept for development."""
+    return zlib.crc32(ad.encode()) % HELD_OUT == 0
 
 
 def read_judged(data: Path, folder: Path = FOLDER) -> list[Judged]:

@@ -1,14 +1,21 @@
-"""Fit the linker's calibration: how probable is it that a ranked concept is right?
+"""Fit the linker: weights of the ranking, calibration, threshold.
 
     python -m training.linker --data ../shared/data --taxonomy esco-1.1.1
 
-The ranking weights are few and set by hand (see docs/linking.md); fitted are a logistic regression
-and the threshold: the lowest with the best F1, give or take half a point. Fitted on the validation
-sentences of HOUSE and TECH, which have concept labels, and on sentences of SkillSpan (train) in
-which experts marked no skill. Ten coefficients for all concepts: no concept has a number of its
-own, so labels cannot be learned by heart. One number more says how sure a label is that stands in
-a sentence. The figures printed are out of fold. Writes
-extractor/models/linker/ENCODER.json.
+Fitted on sentences of ads whose concepts we judged, those that the encoder did not learn from
+(`training/data/judged/`), and on sentences of SkillSpan (train) in which experts marked no skill:
+
+- the six weights of the score that concepts are ranked by, by the softmax over the candidates of a
+  sentence; a defensible candidate does not compete with one that is meant, and sentences of
+  SkillSpan and of other ads have half of the say each;
+- how probable it is that a ranked concept is right: a logistic regression of ten coefficients;
+- how sure a label is that stands in a sentence;
+- the threshold: the lowest with the best F1, give or take half a point.
+
+A defensible candidate counts as wrong but where weights are fitted, as it would in other people's
+labels. No concept has a number of its own, so labels cannot be learned by heart. Of the judged
+sentences, F1 is out of fold by ad; their ranking is that of the six weights that they were fitted
+to. None of this was fitted on HOUSE and TECH. Writes extractor/models/linker/ENCODER.json.
 """
 
 from __future__ import annotations
@@ -16,67 +23,128 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from sklearn.linear_model import LogisticRegression
 
 from extractor.components import SkillLinker
-from extractor.linker import FEATURES, Linker, LinkerModel, Query, Ranking
-from extractor.pipeline import SkillExtractor, parse_sentences
+from extractor.linker import FEATURES, RANKED_BY, Linker, LinkerModel, Query, Ranking
+from extractor.pipeline import SkillExtractor, read_sentences
+from training.judged import is_posting, read_judged
 
 MODELS = Path(__file__).parents[1] / "extractor" / "models" / "linker"
-WEIGHTS = (1.5, 1.0, 0.03, 0.4, -0.2, 0.07)
-LABELLED = ("house", "tech")
+FIRST_WEIGHTS = (1.5, 1.0, 0.03, 0.4, -0.2, 0.07)
+"""That candidates are ranked by before weights are fitted."""
+SIZE = 2.5
+"""Sum of the weights of both cosines: the scale that `extractor.linker.SHARPNESS` belongs to."""
+COMPETING = 50
+"""Best candidates of a sentence among which the right ones are to stand out."""
 CANDIDATES = 20
 FOLDS = 5
 FLAT = 0.005
 """Difference in F1 that says nothing."""
 THRESHOLDS = np.arange(0.04, 0.5, 0.01)
 
-Scored = tuple[Query, Ranking, set[int]]
+
+class Labelled(NamedTuple):
+    """A sentence of an ad with the ids of its concepts."""
+
+    ad: str
+    text: str
+    meant: frozenset[str]
+    defensible: frozenset[str] = frozenset()
 
 
-def read_rows(data: Path, empty: int, seed: int) -> dict[str, dict[str, set[str]]]:
-    """Sentences with the ids of their concepts, by set; of those without a skill a sample."""
-    sets: dict[str, dict[str, set[str]]] = {}
-    for name in LABELLED:
-        texts: dict[str, set[str]] = {}
-        for line in (
-            (data / f"esco-linking/{name}_validation.jsonl").read_text("utf-8").splitlines()
-        ):
-            row = json.loads(line)
-            links = {link["uri"] for link in row.get("links", []) if link["uri"]}
-            texts.setdefault(row["text"], set()).update(links)
-        sets[name] = texts
+class Scored(NamedTuple):
+    """A sentence as the linker ranks it, with positions of its concepts."""
+
+    query: Query
+    ranking: Ranking
+    meant: set[int]
+    defensible: set[int]
+
+
+def read_rows(data: Path, empty: int, seed: int) -> dict[str, list[Labelled]]:
+    """Sentences by set: those to fit on, of those without a skill a sample, HOUSE and TECH."""
+    judged = [
+        Labelled(row.ad, row.text, frozenset(row.meant), frozenset(row.defensible))
+        for row in read_judged(data)
+        if row.held_out
+    ]
     rows = [json.loads(r) for r in (data / "skillspan/train.jsonl").read_text("utf-8").splitlines()]
-    without = [row["text"] for row in rows if not row["spans"]]
+    without = [
+        Labelled(row["posting"], row["text"], frozenset()) for row in rows if not row["spans"]
+    ]
     random.Random(seed).shuffle(without)  # noqa: S311 - a sample, not a secret
-    sets["empty"] = {text: set() for text in without[:empty]}
+    sets = {"judged": judged, "empty": without[:empty]}
+    for name in ("house", "tech"):
+        meant: dict[str, set[str]] = {}
+        path = data / f"esco-linking/{name}_validation.jsonl"
+        for row in map(json.loads, path.read_text("utf-8").splitlines()):
+            links = {link["uri"] for link in row.get("links", []) if link["uri"]}
+            meant.setdefault(row["text"], set()).update(links)
+        sets[name] = [Labelled(text, text, frozenset(ids)) for text, ids in meant.items()]
     return sets
+
+
+def fit_weights(sources: Sequence[list[Scored]]) -> tuple[float, ...]:
+    """Weights of `RANKED_BY` by which concepts that are meant stand out from the others.
+
+    Args:
+        sources: Sentences; each source counts alike, however many it has.
+    """
+    groups: list[list[torch.Tensor]] = []
+    for rows in sources:
+        groups.append([])
+        for _, ranking, meant, defensible in rows:
+            best = ranking.concepts[:COMPETING].tolist()
+            values = torch.from_numpy(ranking.features[:COMPETING, : len(RANKED_BY)].copy())
+            others = [n for n, c in enumerate(best) if c not in meant and c not in defensible]
+            groups[-1] += [values[[n, *others]] for n, c in enumerate(best) if c in meant]
+    weights = torch.tensor(FIRST_WEIGHTS, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        losses = [
+            torch.stack([-(values @ weights).log_softmax(0)[0] for values in of_source]).mean()
+            for of_source in groups
+        ]
+        total = torch.stack(losses).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    fitted = weights.detach().numpy()
+    return tuple(round(float(w), 4) for w in fitted * SIZE / fitted[:2].sum())
 
 
 def fit(rows: list[Scored]) -> LogisticRegression:
     """Regression of being right on the values of the best candidates."""
-    x = np.concatenate([ranking.features[:CANDIDATES] for _, ranking, _ in rows])
-    y = [int(c) in wanted for _, found, wanted in rows for c in found.concepts[:CANDIDATES]]
+    x = np.concatenate([row.ranking.features[:CANDIDATES] for row in rows])
+    y = [int(c) in row.meant for row in rows for c in row.ranking.concepts[:CANDIDATES]]
     return LogisticRegression(C=10.0, max_iter=2000).fit(x, y)
 
 
 def labels_right(linker: Linker, rows: list[Scored]) -> float:
-    """Share of the labels in labelled sentences that are meant so.
+    """Share of the labels in sentences that are meant so, by Laplace's rule.
 
     Labels are counted that are proper names or have two words or more.
     """
     right = [
-        position in wanted
-        for query, _, wanted in rows
-        if wanted
-        for position, name in query.exact.items()
+        position in row.meant
+        for row in rows
+        for position, name in row.query.exact.items()
+        if position not in row.defensible
         if name.fit == 1.0 or linker.index.is_proper[position]
     ]
-    return sum(right) / len(right)
+    return (sum(right) + 1) / (len(right) + 2)
 
 
 def calibrated(linker: Linker, ranking: Ranking, regression: LogisticRegression) -> Ranking:
@@ -93,12 +161,26 @@ def counts(linker: Linker, rows: list[Scored], threshold: float) -> tuple[int, i
     """Right concepts, returned concepts and gold concepts at a threshold."""
     linker.model = replace(linker.model, threshold=threshold)
     right = returned = total = 0
-    for query, ranking, wanted in rows:
-        found = {link.concept for link in linker.decide(query, ranking)}
-        right += len(found & wanted)
+    for row in rows:
+        found = {link.concept for link in linker.decide(row.query, row.ranking)}
+        right += len(found & row.meant)
         returned += len(found)
-        total += len(wanted)
+        total += len(row.meant)
     return right, returned, total
+
+
+def report(linker: Linker, name: str, rows: list[Scored]) -> None:
+    """Print how well rows are ranked, and F1 at the linker's threshold."""
+    ranks, recalls = [], []
+    for row in rows:
+        if row.meant:
+            best = row.ranking.concepts.tolist()
+            ranks.append(next((1 / (n + 1) for n, c in enumerate(best) if c in row.meant), 0.0))
+            recalls.append(len(row.meant & set(best[:5])) / min(5, len(row.meant)))
+    right, returned, total = counts(linker, rows, linker.model.threshold)
+    ranked = f"MRR {np.mean(ranks):.3f}, RP@5 {np.mean(recalls):.3f}, " if ranks else ""
+    f1 = 2 * right / max(1, returned + total)
+    print(f"{name}: {ranked}F1 {f1:.3f}, {returned / len(rows):.2f} concepts a sentence")
 
 
 def main() -> None:
@@ -109,55 +191,85 @@ def main() -> None:
     parser.add_argument("--encoder", default="accurate")
     parser.add_argument("--empty", type=int, default=250, help="sentences without a skill")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--version", default="4")
+    parser.add_argument("--version", default="5")
     options = parser.parse_args()
 
     nlp = SkillExtractor.load(options.taxonomy, encoder=options.encoder).nlp
     component: SkillLinker = nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
-    linker = component.linker
-    linker.model = LinkerModel("fit", WEIGHTS, (0.0,) * len(FEATURES), 0.0, 0.0, 0.5)
-    rows: list[Scored] = []
-    origin: list[str] = []
-    for name, texts in read_rows(options.data, options.empty, options.seed).items():
-        queries = component.queries_of(parse_sentences(nlp, texts))
-        gold = [
-            {component.positions[i] for i in ids & set(component.positions)}
-            for ids in texts.values()
-        ]
-        rows += zip(queries, linker.rank(queries), gold, strict=True)
-        origin += [name] * len(texts)
+    linker, known = component.linker, component.positions
+    unfitted = LinkerModel("fit", FIRST_WEIGHTS, (0.0,) * len(FEATURES), 0.0, 0.0, 0.5)
 
+    sets = read_rows(options.data, options.empty, options.seed)
+    queries = {
+        name: component.queries_of(read_sentences(nlp, [row.text for row in rows]))
+        for name, rows in sets.items()
+    }
+
+    def ranked(name: str) -> list[Scored]:
+        return [
+            Scored(
+                query,
+                ranking,
+                {known[i] for i in row.meant if i in known},
+                {known[i] for i in row.defensible if i in known},
+            )
+            for row, query, ranking in zip(
+                sets[name], queries[name], linker.rank(queries[name]), strict=True
+            )
+        ]
+
+    linker.model = unfitted
+    in_skillspan = [is_posting(row.ad) for row in sets["judged"]]
+    unweighted = ranked("judged")
+    weights = fit_weights(
+        [
+            [row for row, inside in zip(unweighted, in_skillspan, strict=True) if inside == wanted]
+            for wanted in (True, False)
+        ]
+    )
+    linker.model = replace(unfitted, weights=weights)
+    judged, empty = ranked("judged"), ranked("empty")
+    rows = judged + empty
     linker.model = replace(linker.model, named=labels_right(linker, rows))
-    folds = [number % FOLDS for number in range(len(rows))]
-    held_out: list[Scored] = []
+    ads = [row.ad for row in (*sets["judged"], *sets["empty"])]
+    folds = [zlib.crc32(ad.encode()) % FOLDS for ad in ads]
     models = [fit([r for r, f in zip(rows, folds, strict=True) if f != n]) for n in range(FOLDS)]
-    for (query, ranking, wanted), fold in zip(rows, folds, strict=True):
-        held_out.append((query, calibrated(linker, ranking, models[fold]), wanted))
-    p = np.concatenate([ranking.probabilities[:CANDIDATES] for _, ranking, _ in held_out])
-    y = np.array([int(c) in w for _, r, w in held_out for c in r.concepts[:CANDIDATES]])
+    held_out = [
+        row._replace(ranking=calibrated(linker, row.ranking, models[fold]))
+        for row, fold in zip(rows, folds, strict=True)
+    ]
+    p = np.concatenate([row.ranking.probabilities[:CANDIDATES] for row in held_out])
+    y = np.array([int(c) in r.meant for r in held_out for c in r.ranking.concepts[:CANDIDATES]])
     bins = np.minimum((p * 10).astype(int), 9)
     error = sum(abs((p - y)[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins))
     print("predicted  right  candidates")
     for b in np.unique(bins):
         print(f"{p[bins == b].mean():9.3f}  {y[bins == b].mean():5.3f}  {sum(bins == b):10,}")
     f1_at = {}
-    for threshold in THRESHOLDS:
-        hits, returned, total = counts(linker, held_out, float(threshold))
-        f1_at[round(float(threshold), 2)] = 2 * hits / max(1, returned + total)
+    for at in THRESHOLDS:
+        right, returned, total = counts(linker, held_out, float(at))
+        f1_at[round(float(at), 2)] = 2 * right / max(1, returned + total)
     # The curve is flat at its top; what is missing costs a user more than what is too much.
     threshold = min(at for at, f1 in f1_at.items() if f1 >= max(f1_at.values()) - FLAT)
     print(f"{len(rows)} sentences; out of fold: calibration error {error:.4f}")
-    for name in dict.fromkeys(origin):
-        part = [row for row, of in zip(held_out, origin, strict=True) if of == name]
-        hits, returned, total = counts(linker, part, threshold)
-        f1 = 2 * hits / max(1, returned + total)
-        print(f"{name}: F1 {f1:.3f}, {returned / len(part):.2f} concepts a sentence")
+    linker.model = replace(linker.model, threshold=threshold)
+    report(linker, "judged", held_out[: len(judged)])
+    report(linker, "empty", held_out[len(judged) :])
 
     regression = fit(rows)
+    for name in ("house", "tech"):
+        report(
+            linker,
+            name,
+            [
+                row._replace(ranking=calibrated(linker, row.ranking, regression))
+                for row in ranked(name)
+            ],
+        )
     fields = {
         "version": options.version,
         "features": list(FEATURES),
-        "weights": list(WEIGHTS),
+        "weights": list(weights),
         "coefficients": [round(float(c), 4) for c in regression.coef_[0]],
         "intercept": round(float(regression.intercept_[0]), 4),
         "named": round(linker.model.named, 3),

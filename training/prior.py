@@ -5,7 +5,9 @@
 Every span that experts marked in SkillSpan (train), and every span that the span finder sees in
 unlabelled ads, speaks for the concepts next to it, the nearer the more. Nobody says which one is
 right; summed up over many spans it still tells concepts that ads ask for ("solve problems") from
-those that only look alike ("solve problems in healthcare"). Writes extractor/models/prior.json.
+those that only look alike ("solve problems in healthcare"). A concept that we judged a sentence to
+mean (`training/data/judged/`, without what is held out) counts like several of them. Writes
+extractor/models/prior.json.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ import numpy as np
 from extractor.components import SkillLinker, batches
 from extractor.encoders import CachedEncoder
 from extractor.interfaces import Vectors
-from extractor.pipeline import PARSER, SkillExtractor, make_doc
+from extractor.pipeline import SkillExtractor, make_doc
 from extractor.zones import mask_markup
+from training.judged import is_held_out, read_judged
 from training.spans import read_rows
 
 TARGET = Path(__file__).parents[1] / "extractor" / "models" / "prior.json"
@@ -35,6 +38,8 @@ LEAST = 0.45
 """Cosine below which a span speaks for no concept."""
 SMOOTHING = 0.05
 """Spans that every concept is given, so that none is impossible."""
+JUDGED = 5.0
+"""Spans that a judgement counts for."""
 LONGEST = 10
 """Words of a span, beyond which it says several things."""
 
@@ -56,7 +61,7 @@ def of_experts(encoder: CachedEncoder, rows: Sequence[dict[str, Any]]) -> Iterat
 
 def of_ads(engine: SkillExtractor, rows: Sequence[dict[str, Any]]) -> Iterator[Vectors]:
     """Vectors of found spans, a batch at a time."""
-    with engine.nlp.select_pipes(enable=["jobshift_zones", *PARSER, "jobshift_spans"]):
+    with engine.nlp.select_pipes(enable=["jobshift_zones", "jobshift_spans"]):
         for batch in batches(rows, 16):
             docs = [make_doc(engine.nlp, mask_markup(row["text"])) for row in batch]
             texts: list[str] = []
@@ -83,7 +88,7 @@ def main() -> None:
     """Count, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True, help="folder of the labelled sets")
-    parser.add_argument("--ads", type=int, default=1500, help="how many ads are read at most")
+    parser.add_argument("--ads", type=int, default=1800, help="how many ads are read at most")
     options = parser.parse_args()
 
     engine = SkillExtractor.load("default")
@@ -93,10 +98,13 @@ def main() -> None:
     labels = index.vectors[index.bare[positions]]
     mass = np.zeros(len(positions))
     spans = 0
+    marked = read_rows(options.data / "skillspan/train.jsonl")
+    # How much the prior is worth is fitted on the ads that are held out.
     experts = of_experts(
-        engine.resources.encoder, read_rows(options.data / "skillspan/train.jsonl")
+        engine.resources.encoder, [row for row in marked if not is_held_out(row["posting"])]
     )
-    ads = of_ads(engine, read_rows(options.data / "ads/ads.jsonl")[: options.ads])
+    unlabelled = read_rows(options.data / "ads/ads.jsonl")[: options.ads]
+    ads = of_ads(engine, [row for row in unlabelled if not is_held_out(row["id"])])
     for source in (experts, ads):
         for vectors in source:
             cosines = vectors @ labels.T
@@ -107,6 +115,11 @@ def main() -> None:
             np.add.at(mass, near.ravel(), shares.ravel())
             spans += len(vectors)
         print(f"{spans:,} spans", flush=True)
+    place = {index.concepts[position].id: row for row, position in enumerate(positions)}
+    rows = [row for row in read_judged(options.data) if not row.held_out]
+    judged = [place[concept] for row in rows for concept in row.meant if concept in place]
+    np.add.at(mass, np.array(judged, dtype=np.int64), JUDGED)
+    print(f"{len(judged):,} judgements")
     logarithms = {
         index.concepts[position].id: round(math.log(1.0 + value / SMOOTHING), 2)
         for position, value in zip(positions, mass, strict=True)
@@ -115,7 +128,9 @@ def main() -> None:
     best = sorted(logarithms, key=lambda i: -logarithms[i])[:20]
     print(len(logarithms), "concepts; most:", [engine.taxonomy[i].label for i in best])
     TARGET.write_text(
-        json.dumps({"spans": spans, "concepts": logarithms}, indent=0) + "\n", "utf-8"
+        json.dumps({"spans": spans, "judged": len(judged), "concepts": logarithms}, indent=0)
+        + "\n",
+        "utf-8",
     )
 
 

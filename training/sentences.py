@@ -2,10 +2,11 @@
 
     python -m training.sentences --data ../shared/data --out sentences.jsonl
 
-Reads job ads and the training sentences of SkillSpan, keeps those that may ask for a skill, and
-writes one JSON line a sentence: its text, its candidate phrases and the names of concepts that
-stand in it (distant supervision: nobody looked at these). A clear name is one of two words or
-more, or one that the matcher is sure of.
+Reads job ads and the training sentences of SkillSpan, keeps those in which the span finder or the
+matcher sees something, and writes one JSON line a sentence: its text, its candidate phrases (of
+SkillSpan, what experts marked, and items of lists) and the names of concepts that stand in it
+(distant supervision: nobody looked at these). A clear name is one of two words or more, or one that
+the matcher is sure of.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from spacy.tokens import Doc, Span
+from spacy.tokens import Span
 
-from extractor.components import SkillLinker
+from extractor.components import Mentions, SkillLinker
 from extractor.phrases import candidate_phrases
-from extractor.pipeline import PARSER, SkillExtractor, make_doc, parse_sentences
+from extractor.pipeline import SkillExtractor, make_doc
 from extractor.zones import mask_markup
 
 WORDS = range(4, 61)
@@ -39,8 +40,8 @@ def sentence_row(span: Span, spans: list[tuple[int, int]]) -> dict[str, Any]:
     """What the trainer needs of a sentence.
 
     Args:
-        span: The sentence in a parsed document with mentions.
-        spans: Further parts of it that name a skill, as offsets in the document.
+        span: The sentence in a document with mentions.
+        spans: Parts of it that may name a skill, as offsets in the document.
 
     Returns:
         `text`; `phrases` as offset pairs; `names` as [start, end, concept ids]. Offsets are those
@@ -55,11 +56,9 @@ def sentence_row(span: Span, spans: list[tuple[int, int]]) -> dict[str, Any]:
         )
         if shift <= left and right <= end
     ]
-    phrases = {(p.start - shift, p.end - shift) for p in candidate_phrases(span)}
-    phrases |= {(left - shift, right - shift) for left, right in spans}
     return {
         "text": span.text,
-        "phrases": sorted(phrases),
+        "phrases": sorted({(left - shift, right - shift) for left, right in spans}),
         "names": [name for name in names if name[2]],
     }
 
@@ -67,24 +66,28 @@ def sentence_row(span: Span, spans: list[tuple[int, int]]) -> dict[str, Any]:
 def ad_sentences(engine: SkillExtractor, ads: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Sentences of ads outside of title and boilerplate."""
     linker: SkillLinker = engine.nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
-    with engine.nlp.select_pipes(enable=["jobshift_zones", *PARSER, "jobshift_mentions"]):
+    pipes = ["jobshift_zones", "jobshift_mentions", "jobshift_spans"]
+    with engine.nlp.select_pipes(enable=pipes):
         docs = (make_doc(engine.nlp, mask_markup(ad["text"])) for ad in ads)
         for doc in engine.nlp.pipe(docs, batch_size=8):
-            for sentence, _ in linker.queries(doc):
+            for sentence, query in linker.queries(doc):
                 span = doc.char_span(sentence.start, sentence.end, alignment_mode="expand")
                 if span is not None and len(span.text.split()) in WORDS:
-                    yield sentence_row(span, [])
+                    yield sentence_row(span, [(p.start, p.end) for p in query.phrases])
 
 
 def span_sentences(engine: SkillExtractor, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Sentences in which experts marked skills."""
-    docs: Iterator[Doc] = parse_sentences(engine.nlp, (row["text"] for row in rows))
-    for row, doc in zip(rows, docs, strict=True):
-        yield sentence_row(doc[:], [(span["start"], span["end"]) for span in row["spans"]])
+    mentions: Mentions = engine.nlp.get_pipe("jobshift_mentions")  # type: ignore[assignment]
+    for row in rows:
+        doc = mentions(make_doc(engine.nlp, row["text"]))
+        marked = [(span["start"], span["end"]) for span in row["spans"]]
+        items = [(phrase.start, phrase.end) for phrase in candidate_phrases(doc[:])]
+        yield sentence_row(doc[:], marked + items)
 
 
 def main() -> None:
-    """Read, parse, write."""
+    """Read, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True, help="folder of the labelled sets")
     parser.add_argument("--out", type=Path, required=True)

