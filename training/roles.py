@@ -55,7 +55,7 @@ from extractor.tasks import Clause
 from extractor.zones import find_zones, split_sentences
 
 SEED = 20240501
-VERSION = "1.3.0"
+VERSION = "1.4.0"
 HERE = Path(__file__).parent
 PAIRS = HERE.parent / "tests" / "data" / "role_pairs.jsonl"
 """Minimal pairs of our own: the part that weights may be tuned on."""
