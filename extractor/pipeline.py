@@ -15,6 +15,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from extractor.components import (
+    Component,
     Occupations,
     Roles,
     SkillLinker,
@@ -104,6 +105,17 @@ def make_doc(nlp: Language, text: str) -> Doc:
     return Doc.from_docs([nlp.tokenizer(piece) for piece in pieces], ensure_whitespace=False)
 
 
+def run_pipes(nlp: Language, docs: Iterable[Doc], names: Sequence[str]) -> Iterator[Doc]:
+    """Run some components of a pipeline over documents.
+
+    Components that are switched off (`nlp.select_pipes`) are so for all threads; here none is.
+    """
+    for name in names:
+        component: Component[Any] = nlp.get_pipe(name)  # type: ignore[assignment]
+        docs = component.pipe(docs, batch_size=128)
+    yield from docs
+
+
 def read_sentences(nlp: Language, texts: Iterable[str]) -> Iterator[Doc]:
     """Read texts that are one sentence each; find names of concepts and spans in them.
 
@@ -111,8 +123,8 @@ def read_sentences(nlp: Language, texts: Iterable[str]) -> Iterator[Doc]:
         nlp: A pipeline of `build_pipeline`; no other component of it is run.
         texts: Sentences or phrases.
     """
-    with nlp.select_pipes(enable=["jobshift_mentions", "jobshift_spans"]):
-        yield from nlp.pipe(_as_one_sentence(make_doc(nlp, text)) for text in texts)
+    docs = (_as_one_sentence(make_doc(nlp, text)) for text in texts)
+    yield from run_pipes(nlp, docs, ("jobshift_mentions", "jobshift_spans"))
 
 
 class SkillExtractor:
@@ -300,9 +312,9 @@ class SkillExtractor:
             InvalidPostingError: A text is empty, too long or broken.
         """
         texts = _readable(texts)
-        docs = [make_doc(self.nlp, mask_markup(text)) for text in texts]
-        with self.nlp.select_pipes(enable=["jobshift_zones", "jobshift_spans"]):
-            groups = [doc.spans["skill_spans"] for doc in self.nlp.pipe(docs)]
+        docs = (make_doc(self.nlp, mask_markup(text)) for text in texts)
+        read = list(run_pipes(self.nlp, docs, ("jobshift_zones", "jobshift_spans")))
+        groups = [doc.spans["skill_spans"] for doc in read]
         return [
             [
                 FoundSpan(span.start_char, span.end_char, span.label_, score)
@@ -322,8 +334,10 @@ class SkillExtractor:
             For each text its concepts, best first.
 
         Raises:
+            ValueError: k is less than 1.
             InvalidPostingError: A text is empty, too long or broken.
         """
+        _refuse_less_than_one(k)
         texts = _readable(texts)
         linker: SkillLinker = self.nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
         return [
@@ -350,10 +364,15 @@ class SkillExtractor:
 
         Raises:
             TypeError: A title or text is no string.
-            ValueError: There are not as many texts as titles.
+            ValueError: There are not as many texts as titles, or k is less than 1.
+            InvalidPostingError: A title or text is too long or broken.
         """
+        _refuse_less_than_one(k)
         titles = _strings("title", titles)
         texts = None if texts is None else _strings("text", texts)
+        for number, title in enumerate(titles, start=1):
+            text = texts[number - 1] if texts and number <= len(texts) else ""
+            JobPosting(id=f"title {number}", title=title, text=text or "-").check()
         if texts is not None and len(texts) != len(titles):
             raise ValueError(f"{len(titles)} titles and {len(texts)} texts; give one text a title")
         occupations: Occupations = self.nlp.get_pipe("jobshift_occupations")  # type: ignore[assignment]
@@ -448,6 +467,11 @@ def _to_posting(item: object, number: int) -> JobPosting | JobResult:
         return JobPosting(id=str(number), text=item)
     reason = f"ad {number} is {item!r:.80}; give a text or a JobPosting"
     return JobResult(id=str(number), error=reason)
+
+
+def _refuse_less_than_one(k: int) -> None:
+    if not isinstance(k, int) or k < 1:
+        raise ValueError(f"k is {k!r}, wanted a number of at least 1")
 
 
 def _readable(texts: Sequence[str]) -> list[str]:

@@ -245,10 +245,11 @@ class _Node(Generic[Value]):
 
     def open(self) -> dict[str, _Node[Value]]:
         """The nodes that follow, by word."""
-        if self.ahead:
+        ahead = self.ahead
+        if ahead:
             following: dict[str, _Node[Value]] = {}
             values = []
-            for words, choices, value in self.ahead:
+            for words, choices, value in ahead:
                 beginnings = [(words, choices)] if words else list(_beginnings(choices))
                 for (word, *others), rest in beginnings:
                     node = following.setdefault(word, _Node())

@@ -121,7 +121,7 @@ def test_every_match_has_span_label_and_score(engine):
         ("A place to excel at what you do.", "Microsoft Excel", False),
         ("Deploy with Docker and Kubernetes", "Kubernetes", True),
         ("Build agents with LangChain and PyTorch", "LangChain", True),
-        ("Experience with SAP is required", "SAP", True),
+        ("Experience with SAP is required", "SAP R3", True),
     ],
 )
 def test_names_that_are_also_words(engine, text, label, expected):

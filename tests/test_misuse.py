@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -284,9 +285,36 @@ def test_what_is_not_a_title_or_a_text_is_named(mini_engine):
         mini_engine.occupations_batch(["Welder", None])
     with pytest.raises(ValueError, match="2 titles and 1 texts"):
         mini_engine.occupations_batch(["Welder", "Nurse"], ["Welds."])
+    with pytest.raises(InvalidPostingError):
+        mini_engine.occupations_batch(["Welder \ud800"])
+    for k in (0, -1, "3"):
+        with pytest.raises(ValueError, match="at least 1"):
+            mini_engine.link("Python", k=k)
+        with pytest.raises(ValueError, match="at least 1"):
+            mini_engine.occupations_batch(["Welder"], k=k)
     with pytest.raises(TypeError, match="a posting has its own title"):
         mini_engine.extract(JobPosting(id="1", text="Know Python."), title="Developer")
     with pytest.raises(TypeError, match="the encoder is None"):
         SkillExtractor.load("mini", encoder=None)
     with pytest.raises(TypeError, match="the HTML of ad 'x' is None"):
         JobPosting.from_html("x", None)
+
+
+def test_threads_share_an_engine(mini_engine):
+    text = "Requirements:\n- Know Python and plan budgets\n- Data analysis in SQL\n"
+
+    def extract():
+        (result,) = mini_engine.extract_batch([text])
+        return result.error or [skill.concept_id for skill in result.skills]
+
+    calls = [
+        extract,
+        lambda: [candidate.concept_id for candidate in mini_engine.link("Know Python")],
+        lambda: mini_engine.spans_batch([text]),
+    ]
+    expected = [call() for call in calls]
+    assert all(expected)
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda number: calls[number % 3](), range(60)))
+    for number, one in enumerate(found):
+        assert one == expected[number % 3]

@@ -454,6 +454,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=TARGET)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--rate", type=float, default=4e-5)
+    parser.add_argument("--kept", type=float, default=KEPT, help="how far from the base to go")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
@@ -492,7 +493,7 @@ def main() -> None:
             sums.clear()
     base = Encoder(minilm_folder()).model.state_dict()
     learned = {k: p.detach() for k, p in encoder.model.named_parameters() if p.requires_grad}
-    change = {name: KEPT * (value - base[name]) for name, value in learned.items()}
+    change = {name: options.kept * (value - base[name]) for name, value in learned.items()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_weights(options.out, change)
     write_ranges(options.out, [row["text"] for row in rows[:: max(1, len(rows) // SAMPLE)]])

@@ -15,7 +15,7 @@ Fitted on sentences of ads whose concepts we judged, those that the encoder did 
 A defensible candidate counts as wrong but where weights are fitted, as it would in other people's
 labels. No concept has a number of its own, so labels cannot be learned by heart. Of the judged
 sentences, F1 is out of fold by ad; their ranking is that of the six weights that they were fitted
-to. None of this was fitted on HOUSE and TECH. Writes extractor/models/linker/ENCODER.json.
+to. None of this was fitted on the sets of `REPORTED`. Writes extractor/models/linker/ENCODER.json.
 """
 
 from __future__ import annotations
@@ -43,6 +43,12 @@ FIRST_WEIGHTS = (1.5, 1.0, 0.03, 0.4, -0.2, 0.07)
 """That candidates are ranked by before weights are fitted."""
 SIZE = 2.5
 """Sum of the weights of both cosines: the scale that `extractor.linker.SHARPNESS` belongs to."""
+REPORTED = {
+    "house": "esco-linking/house_validation.jsonl",
+    "tech": "esco-linking/tech_validation.jsonl",
+    "skillskape": "skillskape/dev.jsonl",
+}
+"""Labelled sets that nothing is fitted on."""
 COMPETING = 50
 """Best candidates of a sentence among which the right ones are to stand out."""
 CANDIDATES = 20
@@ -71,7 +77,7 @@ class Scored(NamedTuple):
 
 
 def read_rows(data: Path, empty: int, seed: int) -> dict[str, list[Labelled]]:
-    """Sentences by set: those to fit on, of those without a skill a sample, HOUSE and TECH."""
+    """Sentences by set: those to fit on, of those without a skill a sample, and those to report."""
     judged = [
         Labelled(row.ad, row.text, frozenset(row.meant), frozenset(row.defensible))
         for row in read_judged(data)
@@ -83,10 +89,9 @@ def read_rows(data: Path, empty: int, seed: int) -> dict[str, list[Labelled]]:
     ]
     random.Random(seed).shuffle(without)  # noqa: S311 - a sample, not a secret
     sets = {"judged": judged, "empty": without[:empty]}
-    for name in ("house", "tech"):
+    for name, path in REPORTED.items():
         meant: dict[str, set[str]] = {}
-        path = data / f"esco-linking/{name}_validation.jsonl"
-        for row in map(json.loads, path.read_text("utf-8").splitlines()):
+        for row in map(json.loads, (data / path).read_text("utf-8").splitlines()):
             links = {link["uri"] for link in row.get("links", []) if link["uri"]}
             meant.setdefault(row["text"], set()).update(links)
         sets[name] = [Labelled(text, text, frozenset(ids)) for text, ids in meant.items()]
@@ -169,18 +174,23 @@ def counts(linker: Linker, rows: list[Scored], threshold: float) -> tuple[int, i
     return right, returned, total
 
 
-def report(linker: Linker, name: str, rows: list[Scored]) -> None:
-    """Print how well rows are ranked, and F1 at the linker's threshold."""
+def ranking_figures(rows: list[Scored], weights: Sequence[float]) -> tuple[float, float]:
+    """RP@5 and MRR over sentences that mean a concept, ranked anew by other weights."""
     ranks, recalls = [], []
     for row in rows:
         if row.meant:
-            best = row.ranking.concepts.tolist()
+            scores = row.ranking.features[:, : len(RANKED_BY)] @ np.asarray(weights, np.float32)
+            best = row.ranking.concepts[np.lexsort((row.ranking.concepts, -scores))].tolist()
             ranks.append(next((1 / (n + 1) for n, c in enumerate(best) if c in row.meant), 0.0))
             recalls.append(len(row.meant & set(best[:5])) / min(5, len(row.meant)))
+    return float(np.mean(recalls)), float(np.mean(ranks))
+
+
+def report(linker: Linker, name: str, rows: list[Scored]) -> None:
+    """Print F1 at the linker's threshold."""
     right, returned, total = counts(linker, rows, linker.model.threshold)
-    ranked = f"MRR {np.mean(ranks):.3f}, RP@5 {np.mean(recalls):.3f}, " if ranks else ""
     f1 = 2 * right / max(1, returned + total)
-    print(f"{name}: {ranked}F1 {f1:.3f}, {returned / len(rows):.2f} concepts a sentence")
+    print(f"{name}: F1 {f1:.3f}, {returned / len(rows):.2f} concepts a sentence")
 
 
 def main() -> None:
@@ -219,14 +229,21 @@ def main() -> None:
         ]
 
     linker.model = unfitted
-    in_skillspan = [is_posting(row.ad) for row in sets["judged"]]
-    unweighted = ranked("judged")
-    weights = fit_weights(
-        [
-            [row for row, inside in zip(unweighted, in_skillspan, strict=True) if inside == wanted]
-            for wanted in (True, False)
-        ]
-    )
+    unweighted = {name: ranked(name) for name in ("judged", *REPORTED)}
+    inside = [is_posting(row.ad) for row in sets["judged"]]
+    skillspan = [row for row, of_it in zip(unweighted["judged"], inside, strict=True) if of_it]
+    others = [row for row, of_it in zip(unweighted["judged"], inside, strict=True) if not of_it]
+    weights = fit_weights([skillspan, others])
+    variants = {
+        "by hand": FIRST_WEIGHTS,
+        "fitted, every sentence alike": fit_weights([unweighted["judged"]]),
+        "fitted, SkillSpan alone": fit_weights([skillspan]),
+        "fitted, both alike (kept)": weights,
+    }
+    for variant, tried in variants.items():
+        figures = {name: ranking_figures(rows, tried) for name, rows in unweighted.items()}
+        shown = ", ".join(f"{name} {rp:.3f} {mrr:.3f}" for name, (rp, mrr) in figures.items())
+        print(f"weights {variant}: RP@5 and MRR of {shown}", flush=True)
     linker.model = replace(unfitted, weights=weights)
     judged, empty = ranked("judged"), ranked("empty")
     rows = judged + empty
@@ -257,7 +274,7 @@ def main() -> None:
     report(linker, "empty", held_out[len(judged) :])
 
     regression = fit(rows)
-    for name in ("house", "tech"):
+    for name in REPORTED:
         report(
             linker,
             name,
