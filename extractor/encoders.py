@@ -92,7 +92,7 @@ class MiniLMEncoder:
     """all-MiniLM-L6-v2, as it comes or tuned: the mean of the word pieces of a text, or of a part.
 
     The layers run in 8-bit integers where the processor is fast at them and the weights come with
-    ranges (see `extractor.int8`): the cosine of a vector with that of 32 bits is .996. Else they
+    ranges (see `extractor.int8`): the cosine of a vector with that of 32 bits is .995. Else they
     run in bfloat16, where the processor has it, with a cosine above .9999. A text of more than
     `WINDOW` word pieces is read in stretches of so many.
 
