@@ -116,7 +116,7 @@ class MiniLMEncoder:
         from safetensors.torch import load_file
 
         from extractor.int8 import Int8Layers, has_bfloat16, is_able
-        from extractor.weights import read_weights, split_ranges
+        from extractor.weights import below, read_weights, split_ranges
 
         folder = minilm_folder()
         self.name = name
@@ -130,15 +130,11 @@ class MiniLMEncoder:
             weights = load_file(folder / "model.safetensors")
             for key, change in changes.items():
                 weights[key] = weights[key] + change
-            layers = {
-                key.removeprefix("encoder.layer."): values
-                for key, values in weights.items()
-                if key.startswith("encoder.layer.")
-            }
+            layers = below(weights, "encoder.layer.")
             self._integers: Any = Int8Layers(layers, ranges, MINILM_HEADS)
             # The tables are copied out of the file, of which nothing else is needed any more.
-            tables = {k: v.clone() for k, v in weights.items() if k.startswith("embeddings.")}
-            self._embeddings = Embeddings(tables)
+            tables = below(weights, "embeddings.")
+            self._embeddings = Embeddings({name: table.clone() for name, table in tables.items()})
         else:
             from transformers import AutoModel
             from transformers.utils import logging
@@ -239,10 +235,10 @@ class Embeddings:
     """
 
     def __init__(self, tables: Mapping[str, Any]) -> None:
-        self._pieces = tables["embeddings.word_embeddings.weight"]
-        kind = tables["embeddings.token_type_embeddings.weight"][0]
-        self._places = tables["embeddings.position_embeddings.weight"] + kind
-        self._norm = [tables[f"embeddings.LayerNorm.{part}"] for part in ("weight", "bias")]
+        self._pieces = tables["word_embeddings.weight"]
+        kind = tables["token_type_embeddings.weight"][0]
+        self._places = tables["position_embeddings.weight"] + kind
+        self._norm = [tables[f"LayerNorm.{part}"] for part in ("weight", "bias")]
 
     def __call__(self, pieces: Any) -> Any:
         """States of pieces, a tensor of shape (texts, pieces, width), of their numbers."""

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from extractor.weights import below
+
 Ranges = Mapping[str, Tensor]
 """Least and greatest value in each column of each matrix that is rounded, shape (2, columns), by
 the name of the matrix: "0.input"."""
@@ -155,15 +157,7 @@ class Int8Layers:
     def __init__(self, weights: Mapping[str, Tensor], ranges: Ranges, heads: int) -> None:
         self.count = len(ranges) // len(INPUTS)
         self._layers = [
-            Int8Layer(
-                {
-                    name.removeprefix(f"{number}."): values
-                    for name, values in weights.items()
-                    if name.startswith(f"{number}.")
-                },
-                {name: ranges[f"{number}.{name}"] for name in INPUTS},
-                heads,
-            )
+            Int8Layer(below(weights, f"{number}."), below(ranges, f"{number}."), heads)
             for number in range(self.count)
         ]
         self.width = len(weights["0.output.dense.bias"])

@@ -92,11 +92,11 @@ class Query(NamedTuple):
         """How probable it is that any words of the sentence name a skill."""
         return max((p for _, _, p in self.marks), default=0.0)
 
-    def marked(self, phrases: NDArray[np.int64]) -> Vectors:
-        """How probable it is that phrases name a skill: the share of each that a span covers.
+    def marked(self) -> Vectors:
+        """How probable it is that each phrase names a skill: the share of it that a span covers.
 
-        Args:
-            phrases: Numbers of phrases, -1 for the whole sentence, shape (n,).
+        Returns:
+            Shape (phrases + 1,); the last number is that of the whole sentence.
         """
         of_phrase = [
             max(
@@ -109,7 +109,7 @@ class Query(NamedTuple):
             for phrase in self.phrases
         ]
         of_phrase.append(self.asking)
-        return np.asarray(of_phrase, dtype=np.float32)[phrases]
+        return np.asarray(of_phrase, dtype=np.float32)
 
 
 class Ranking(NamedTuple):
@@ -264,24 +264,28 @@ class Linker:
         ]
         # The search costs much, so phrases that no span covers are not searched; what the others
         # find is compared with them, too.
+        marked = [query.marked() for query in queries]
         searched = [
-            found[np.append(True, query.marked(np.arange(len(query.phrases))) > 0)]
-            if query.marks
-            else found
-            for query, found in zip(queries, vectors, strict=True)
+            found[np.append(True, of_phrases[:-1] > 0)] if query.marks else found
+            for query, found, of_phrases in zip(queries, vectors, marked, strict=True)
         ]
         neighbours = self.index.nearest(np.concatenate(searched), NEAREST)
         ends = np.cumsum([len(found) for found in searched])
         words = tokenize([query.text for query in queries])
         return [
-            self._rank(query, tokens, found, near)
-            for query, tokens, found, near in zip(
-                queries, words, vectors, np.split(neighbours, ends[:-1]), strict=True
+            self._rank(query, tokens, found, near, of_phrases)
+            for query, tokens, found, near, of_phrases in zip(
+                queries, words, vectors, np.split(neighbours, ends[:-1]), marked, strict=True
             )
         ]
 
     def _rank(
-        self, query: Query, tokens: list[str], vectors: Vectors, neighbours: NDArray[np.int64]
+        self,
+        query: Query,
+        tokens: list[str],
+        vectors: Vectors,
+        neighbours: NDArray[np.int64],
+        marked: Vectors,
     ) -> Ranking:
         lexical = self.index.lexical_scores(tokens)
         by_words = np.argpartition(-lexical, min(BY_WORDS, len(lexical) - 1))[:BY_WORDS]
@@ -322,11 +326,10 @@ class Linker:
         order = np.lexsort((concepts, -scores))
         concepts, scores, phrases, fit = concepts[order], scores[order], phrases[order], fit[order]
         shares = SHARPNESS * (scores - scores[0])
-        marked = query.marked(phrases)
         features = np.column_stack(
             [
                 ranked_by[order],
-                marked,
+                marked[phrases],
                 np.full(len(order), query.asking),
                 shares - np.log(np.exp(shares).sum()),
                 np.log1p(np.arange(len(order))),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
-from itertools import compress, groupby, pairwise
+from itertools import compress, groupby, pairwise, zip_longest
 from typing import Any
 
 import spacy
@@ -370,11 +370,10 @@ class SkillExtractor:
         _refuse_less_than_one(k)
         titles = _strings("title", titles)
         texts = None if texts is None else _strings("text", texts)
-        for number, title in enumerate(titles, start=1):
-            text = texts[number - 1] if texts and number <= len(texts) else ""
-            JobPosting(id=f"title {number}", title=title, text=text or "-").check()
         if texts is not None and len(texts) != len(titles):
             raise ValueError(f"{len(titles)} titles and {len(texts)} texts; give one text a title")
+        for number, (title, text) in enumerate(zip_longest(titles, texts or ()), start=1):
+            JobPosting(id=f"title {number}", title=title, text=text or "-").check()
         occupations: Occupations = self.nlp.get_pipe("jobshift_occupations")  # type: ignore[assignment]
         return occupations.rank(titles, texts, k=k)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ from extractor.encoders import MINILM_HEADS, MINILM_WIDTH, WINDOW, CachedEncoder
 from extractor.errors import ArtefactError
 from extractor.int8 import Int8Layers, Ranges, has_bfloat16, is_able
 from extractor.interfaces import Reading
-from extractor.weights import read_weights, split_ranges, with_ranges, write_weights
+from extractor.weights import below, read_weights, split_ranges, with_ranges, write_weights
 
 SCHEMA = 3
 """Version of the artefact's layout."""
@@ -470,9 +470,9 @@ class SpanFinder:
                 )
             tensors, ranges = split_ranges(read_weights(folder / "weights.safetensors"))
             if integers and ranges and is_able():
-                prefix = "layers.encoder.layer."
-                layers = {k.removeprefix(prefix): tensors.pop(k) for k in _named(tensors, prefix)}
+                layers = below(tensors, "layers.encoder.layer.")
                 network = SpanNetwork(Int8Layers(layers, ranges, MINILM_HEADS))
+                tensors = {k: v for k, v in tensors.items() if not k.startswith("layers.")}
             else:
                 network = make_network(manifest["layers"], manifest["width"])
             network.load_state_dict(tensors)
@@ -532,7 +532,7 @@ class SpanFinder:
             of the other label.
         """
         return [
-            self._found(_words(sentence), sentence.start_char, runs)
+            self._found(words_of(sentence), sentence.start_char, runs)
             for sentence, runs in zip(sentences, self.candidates(self.read(sentences)), strict=True)
         ]
 
@@ -557,7 +557,7 @@ class SpanFinder:
         """Sentences in parts, as `read_words` gives them, read by the encoder all at once."""
         readings = self.encoder.read([sentence.text for sentence in sentences])
         return [
-            read_words(_words(sentence), sentence.start_char, reading)
+            read_words(words_of(sentence), sentence.start_char, reading)
             for sentence, reading in zip(sentences, readings, strict=True)
         ]
 
@@ -597,12 +597,9 @@ class SpanFinder:
         return 1 / (1 + math.exp(-odds))
 
 
-def _words(sentence: Span) -> list[Token]:
+def words_of(sentence: Span) -> list[Token]:
+    """The tokens of a sentence without blanks."""
     return [token for token in sentence if not token.is_space]
-
-
-def _named(tensors: Mapping[str, Tensor], prefix: str) -> list[str]:
-    return [name for name in tensors if name.startswith(prefix)]
 
 
 def make_network(layers: int, width: int, *, attention: str = "sdpa") -> SpanNetwork:

@@ -32,6 +32,15 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.write_bytes(save(packed))
 
 
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by the rest of their names."""
+    return {
+        name.removeprefix(prefix): values
+        for name, values in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
 def with_ranges(tensors: Mapping[str, Tensor], ranges: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors to be written, with the ranges that `extractor.int8` rounds by."""
     return {**tensors, **{_RANGE + name: values.flatten() for name, values in ranges.items()}}
@@ -39,11 +48,7 @@ def with_ranges(tensors: Mapping[str, Tensor], ranges: Mapping[str, Tensor]) -> 
 
 def split_ranges(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Tensors that were read without ranges, and the ranges, of which there may be none."""
-    ranges = {
-        name.removeprefix(_RANGE): values.view(2, -1)
-        for name, values in tensors.items()
-        if name.startswith(_RANGE)
-    }
+    ranges = {name: values.view(2, -1) for name, values in below(tensors, _RANGE).items()}
     return {n: values for n, values in tensors.items() if not n.startswith(_RANGE)}, ranges
 
 

@@ -28,7 +28,6 @@ fine-tuning of zero-shot models", CVPR 2022). Seeded; it logs its losses.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import re
 import time
@@ -49,6 +48,7 @@ from extractor.mentions import surface_forms
 from extractor.weights import read_weights, with_ranges, write_weights
 from taxonomies import Concept
 from training.judged import Judged, read_judged
+from training.rows import read_rows
 from training.written import read_written
 
 TARGET = Path(__file__).parents[1] / "extractor" / "models" / "encoders" / "minilm.safetensors"
@@ -461,7 +461,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     taxonomy = taxonomies.load("default")
     concepts = list(taxonomy.of_kind("skill", "knowledge", "tool"))
-    rows = [json.loads(line) for line in options.sentences.read_text("utf-8").splitlines()]
+    rows = read_rows(options.sentences)
     examples = Examples(concepts, rows, read_judged(options.data), options.seed)
     encoder = Encoder(minilm_folder())
     labels = encoder.still([names[0] for names in examples.names])

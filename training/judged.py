@@ -14,12 +14,12 @@ Behind a meant concept stand, where known, the offsets in the sentence of the wo
 
 from __future__ import annotations
 
-import json
 import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 from extractor.zones import mask_markup
+from training.rows import read_rows
 from training.written import ESCO
 
 FOLDER = Path(__file__).parent / "data" / "judged"
@@ -74,10 +74,7 @@ def read_judged(data: Path, folder: Path = FOLDER) -> list[Judged]:
     """
     found = []
     for path in sorted(folder.glob("*.tsv")):
-        rows = {
-            row["id"]: row
-            for row in map(json.loads, (data / FILES[path.stem]).read_text("utf-8").splitlines())
-        }
+        rows = {row["id"]: row for row in read_rows(data / FILES[path.stem])}
         for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
             row_id, start, end, meant, defensible = line.split("\t")
             if row_id not in rows:

@@ -37,6 +37,7 @@ from extractor.components import SkillLinker
 from extractor.linker import FEATURES, RANKED_BY, Linker, LinkerModel, Query, Ranking
 from extractor.pipeline import SkillExtractor, read_sentences
 from training.judged import is_posting, read_judged
+from training.rows import read_rows
 
 MODELS = Path(__file__).parents[1] / "extractor" / "models" / "linker"
 FIRST_WEIGHTS = (1.5, 1.0, 0.03, 0.4, -0.2, 0.07)
@@ -76,14 +77,14 @@ class Scored(NamedTuple):
     defensible: set[int]
 
 
-def read_rows(data: Path, empty: int, seed: int) -> dict[str, list[Labelled]]:
+def read_sets(data: Path, empty: int, seed: int) -> dict[str, list[Labelled]]:
     """Sentences by set: those to fit on, of those without a skill a sample, and those to report."""
     judged = [
         Labelled(row.ad, row.text, frozenset(row.meant), frozenset(row.defensible))
         for row in read_judged(data)
         if row.held_out
     ]
-    rows = [json.loads(r) for r in (data / "skillspan/train.jsonl").read_text("utf-8").splitlines()]
+    rows = read_rows(data / "skillspan/train.jsonl")
     without = [
         Labelled(row["posting"], row["text"], frozenset()) for row in rows if not row["spans"]
     ]
@@ -91,7 +92,7 @@ def read_rows(data: Path, empty: int, seed: int) -> dict[str, list[Labelled]]:
     sets = {"judged": judged, "empty": without[:empty]}
     for name, path in REPORTED.items():
         meant: dict[str, set[str]] = {}
-        for row in map(json.loads, (data / path).read_text("utf-8").splitlines()):
+        for row in read_rows(data / path):
             links = {link["uri"] for link in row.get("links", []) if link["uri"]}
             meant.setdefault(row["text"], set()).update(links)
         sets[name] = [Labelled(text, text, frozenset(ids)) for text, ids in meant.items()]
@@ -209,7 +210,7 @@ def main() -> None:
     linker, known = component.linker, component.positions
     unfitted = LinkerModel("fit", FIRST_WEIGHTS, (0.0,) * len(FEATURES), 0.0, 0.0, 0.5)
 
-    sets = read_rows(options.data, options.empty, options.seed)
+    sets = read_sets(options.data, options.empty, options.seed)
     queries = {
         name: component.queries_of(read_sentences(nlp, [row.text for row in rows]))
         for name, rows in sets.items()

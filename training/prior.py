@@ -27,7 +27,7 @@ from extractor.interfaces import Vectors
 from extractor.pipeline import SkillExtractor, make_doc
 from extractor.zones import mask_markup
 from training.judged import is_held_out, read_judged
-from training.spans import read_rows
+from training.rows import read_rows
 
 TARGET = Path(__file__).parents[1] / "extractor" / "models" / "prior.json"
 NEAR = 8

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import tomllib
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -53,6 +52,7 @@ from extractor.roles import (
 )
 from extractor.tasks import Clause
 from extractor.zones import find_zones, split_sentences
+from training.rows import Row, read_rows
 
 SEED = 20240501
 VERSION = "1.4.0"
@@ -78,7 +78,6 @@ BALANCE = 0.7
 """How far classes are balanced: 0 leaves their frequencies, 1 makes them equal."""
 
 Floats = NDArray[np.float64]
-Row = dict[str, Any]
 
 # What a published automation level (T0 to T4) and exposure (E0: none) of a task mean for its
 # kind, given the class of the occupation that does it. Columns are TASK_KINDS.
@@ -120,13 +119,6 @@ class Examples(NamedTuple):
     groups: list[str]
 
 
-def read(path: Path) -> Iterator[Row]:
-    """Rows of a file of JSON lines."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
-
-
 def _examples(rows: Sequence[tuple[str, Sequence[float], float, str]]) -> Examples:
     texts, targets, weights, groups = zip(*rows, strict=True)
     return Examples(list(texts), np.array(targets), np.array(weights), list(groups))
@@ -136,7 +128,7 @@ def task_examples(data: Path) -> Examples:
     """Tasks with the kind of work they are: O*NET, ILO and our own phrases."""
     classes, channels = occupation_classes(), occupation_channels()
     rows: list[tuple[str, Sequence[float], float, str]] = []
-    for row in read(data / "ai-exposure" / "gptsaregpts_tasks.jsonl"):
+    for row in read_rows(data / "ai-exposure" / "gptsaregpts_tasks.jsonl"):
         code = row["onet_soc"]
         if code not in classes or not isinstance(row["task"], str):
             continue
@@ -149,7 +141,7 @@ def task_examples(data: Path) -> Examples:
             "threatened": _OFFICE_ROUTINE if channels.get(code) == "cognitive" else _MANUAL_ROUTINE,
         }[label]
         rows.append((row["task"], table[row["gpt4_automation"]], 1.0 if clear else 0.4, code))
-    for row in read(data / "ai-exposure" / "ilo_tasks.jsonl"):
+    for row in read_rows(data / "ai-exposure" / "ilo_tasks.jsonl"):
         target = _ilo_kind(row["isco"], row["score_2025"])
         if target is not None and isinstance(row["task"], str):
             rows.append((row["task"].rstrip(";."), target, 0.7, f"isco-{row['isco']}"))
@@ -185,7 +177,7 @@ def title_examples(data: Path, *, common: bool = True) -> Examples:
     classes, channels = occupation_classes(), occupation_channels()
     votes: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     source: dict[str, str] = {}
-    for row in read(data / "onet-29.3" / "occupations.jsonl"):
+    for row in read_rows(data / "onet-29.3" / "occupations.jsonl"):
         label, clear = classes[row["id"]]
         label = channels.get(row["id"], label)
         reported = set(row.get("reportedTitles", ()))
@@ -217,7 +209,7 @@ def title_examples(data: Path, *, common: bool = True) -> Examples:
 
 def unlabelled_ads(data: Path) -> list[Row]:
     """A sample of real ads."""
-    ads = list(read(data / "ads" / "ads.jsonl"))
+    ads = read_rows(data / "ads" / "ads.jsonl")
     return [ads[i] for i in np.random.default_rng(SEED).permutation(len(ads))[:700]]
 
 
@@ -230,7 +222,7 @@ def ad_examples(
     of one class of titles more often than in others is a hint of their kind of work. Ads whose
     title is not clear, and the labelled ads, are left out.
     """
-    labelled_texts = {row["text"] for row in read(data / "roles" / "dev.jsonl")}
+    labelled_texts = {row["text"] for row in read_rows(data / "roles" / "dev.jsonl")}
     ads = [ad for ad in unlabelled_ads(data) if ad["title"] and ad["text"] not in labelled_texts]
     rows: list[tuple[str, Sequence[float], float, str]] = []
     titles = title.probabilities(encoder.encode([clean_title(ad["title"]) for ad in ads]))
@@ -296,7 +288,7 @@ def ml_examples(data: Path) -> Examples:
             rows.append((" ".join(text.split()), (0.4, 0.6), 0.4, group))
         return bool(found)
 
-    for i, row in enumerate(read(data / "ai-statements" / "ai_statements.jsonl")):
+    for i, row in enumerate(read_rows(data / "ai-statements" / "ai_statements.jsonl")):
         if i % 3:  # a third is enough
             continue
         listed = row["score_v2"] >= 0.45 and positive(row["text"], row["id"])
@@ -407,7 +399,7 @@ def task_metrics(data: Path, examples: Examples, predicted: Floats) -> dict[str,
     by_text = dict(zip(zip(examples.texts, examples.groups, strict=True), predicted, strict=True))
     rows = [
         (row, by_text[row["task"], row["onet_soc"]])
-        for row in read(data / "ai-exposure" / "gptsaregpts_tasks.jsonl")
+        for row in read_rows(data / "ai-exposure" / "gptsaregpts_tasks.jsonl")
         if (row["task"], row["onet_soc"]) in by_text
     ]
     levels = [float(row["gpt4_automation"][1]) for row, _ in rows]
@@ -416,7 +408,7 @@ def task_metrics(data: Path, examples: Examples, predicted: Floats) -> dict[str,
     for row, kinds in rows:
         means[row["onet_soc"][:7]].append(kinds)
     occupation = {code: np.mean(kinds, axis=0) for code, kinds in means.items()}
-    published = {row["soc2018"]: row for row in read(data / "ai-exposure" / "soc2018.jsonl")}
+    published = {row["soc2018"]: row for row in read_rows(data / "ai-exposure" / "soc2018.jsonl")}
 
     def against(column: str, kinds: slice) -> float:
         pairs = [
@@ -462,7 +454,7 @@ def isco_of_onet(data: Path) -> dict[str, set[str]]:
         lines = archive.read(name).decode("utf-8").splitlines(keepends=True)
     groups = {row["conceptUri"]: row["iscoGroup"] for row in csv.DictReader(lines)}
     found: dict[str, set[str]] = defaultdict(set)
-    for row in read(data / "crosswalk-onet-esco" / "onet_esco.jsonl"):
+    for row in read_rows(data / "crosswalk-onet-esco" / "onet_esco.jsonl"):
         if row["uri"] in groups:
             found[row["onet_soc"]].add(groups[row["uri"]])
     return found
@@ -494,10 +486,10 @@ def ilo_agreement(
     from sklearn.preprocessing import StandardScaler
 
     tasks: dict[str, list[str]] = defaultdict(list)
-    for row in read(data / "ai-exposure" / "ilo_tasks.jsonl"):
+    for row in read_rows(data / "ai-exposure" / "ilo_tasks.jsonl"):
         if isinstance(row["task"], str):
             tasks[row["isco"]].append(row["task"].rstrip(";."))
-    published = {row["isco"]: row for row in read(data / "ai-exposure" / "isco08.jsonl")}
+    published = {row["isco"]: row for row in read_rows(data / "ai-exposure" / "isco08.jsonl")}
     groups = sorted(code for code in tasks if code in published)
     encoded = {code: encoder.encode(tasks[code]) for code in groups}
     of_onet = isco_of_onet(data)
@@ -660,9 +652,9 @@ def train(data: Path, encoder: CachedEncoder, out: Path) -> None:
         **heads,
     )
     classifier = RoleClassifier(encoder, model, AIVocabulary.load())
-    rows = list(read(data / "roles" / "dev.jsonl"))
+    rows = read_rows(data / "roles" / "dev.jsonl")
     features = classifier.features([role_input(row) for row in rows])
-    pairs = list(read(PAIRS))
+    pairs = read_rows(PAIRS)
 
     def of_pairs(classifier: RoleClassifier) -> list[LabelledFeatures]:
         found = classifier.features([role_input(row) for row in pairs])

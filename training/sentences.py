@@ -25,15 +25,12 @@ from extractor.components import Mentions, SkillLinker
 from extractor.phrases import candidate_phrases
 from extractor.pipeline import SkillExtractor, make_doc
 from extractor.zones import mask_markup
+from training.rows import read_rows
 
 WORDS = range(4, 61)
 """Lengths of sentences that are kept: shorter ones are headings, longer ones are run together."""
 
 CLEAR_FIT = 0.7
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def sentence_row(span: Span, spans: list[tuple[int, int]]) -> dict[str, Any]:
@@ -96,9 +93,9 @@ def main() -> None:
     options = parser.parse_args()
 
     engine = SkillExtractor.load("default")
-    ads = _read(options.data / "ads/ads.jsonl")
+    ads = read_rows(options.data / "ads/ads.jsonl")
     random.Random(options.seed).shuffle(ads)  # noqa: S311 - a sample, not a secret
-    spans = [row for row in _read(options.data / "skillspan/train.jsonl") if row["spans"]]
+    spans = [row for row in read_rows(options.data / "skillspan/train.jsonl") if row["spans"]]
     seen: set[str] = set()
     with options.out.open("w", encoding="utf-8") as file:
         for row in chain(span_sentences(engine, spans), ad_sentences(engine, ads[: options.ads])):

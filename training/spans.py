@@ -63,9 +63,11 @@ from extractor.spans import (
     log_partition,
     make_batch,
     make_network,
+    words_of,
 )
 from extractor.weights import read_weights, split_ranges, write_weights
 from extractor.zones import mask_markup
+from training.rows import Row, read_rows
 
 CARD = Path(__file__).with_name("spans_card.md")
 BATCH_PIECES = 900
@@ -99,20 +101,13 @@ class Example(NamedTuple):
     runs: list[Candidate]
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a JSON-lines file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def labelled(
-    nlp: Language, finder: SpanFinder, rows: Sequence[dict[str, Any]], kind: str
-) -> list[Example]:
+def labelled(nlp: Language, finder: SpanFinder, rows: Sequence[Row], kind: str) -> list[Example]:
     """Examples of rows with `text` and `spans`; equal rows give one example."""
     distinct = {(row["text"], json.dumps(row["spans"])): row for row in rows}.values()
     docs = [make_doc(nlp, row["text"]) for row in distinct]
     examples = []
     for row, doc, parts in zip(distinct, docs, finder.read([doc[:] for doc in docs]), strict=True):
-        words = [token for token in doc if not token.is_space]
+        words = words_of(doc[:])
         runs = [_run(words, span) for span in row["spans"]]
         start = 0
         for part in parts:
@@ -196,7 +191,9 @@ def taught(
     found = []
     for start in range(0, len(sentences), 1000):
         part = sentences[start : start + 1000]
-        given = [teacher.candidates(teacher.read(part)) for teacher in teachers]
+        # All teachers go on from one encoder.
+        read = teachers[0].read(part)
+        given = [teacher.candidates(read) for teacher in teachers]
         for parts, *runs in zip(finder.read(part), *given, strict=True):
             if len(parts) == 1:
                 shares: defaultdict[tuple[int, int, int], float] = defaultdict(float)
@@ -451,10 +448,19 @@ def main() -> None:
             begin_as_minilm(network.layers)
         return SpanFinder(network, CachedEncoder(encoder, size=1), version=options.version)
 
+    known: dict[tuple[str, str], tuple[list[Example], list[Example]]] = {}
+
     def examples(finder: SpanFinder, split: str) -> tuple[list[Example], list[Example]]:
-        spans = read_rows(options.data / f"skillspan/{split}.jsonl")
-        places = read_rows(options.data / f"sayfullina/{split}.jsonl")
-        return labelled(nlp, finder, spans, "spans"), labelled(nlp, finder, places, "place")
+        # Alike for all finders that go on from one encoder.
+        key = finder.encoder.name, split
+        if key not in known:
+            spans = read_rows(options.data / f"skillspan/{split}.jsonl")
+            places = read_rows(options.data / f"sayfullina/{split}.jsonl")
+            known[key] = (
+                labelled(nlp, finder, spans, "spans"),
+                labelled(nlp, finder, places, "place"),
+            )
+        return known[key]
 
     def report(name: str, finder: SpanFinder) -> dict[str, float]:
         spans, places = examples(finder, "dev")

@@ -14,7 +14,6 @@ extractor/models/encoders/static.safetensors.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from extractor.encoders import load_encoder, minilm_folder
 from extractor.weights import write_weights
 from training.encoder import SCALE, Example, Examples, softmax_loss
 from training.judged import read_judged
+from training.rows import read_rows
 
 TARGET = Path(__file__).parents[1] / "extractor" / "models" / "encoders" / "static.safetensors"
 DIMENSION = 256
@@ -97,7 +97,7 @@ def main() -> None:
 
     torch.manual_seed(options.seed)
     concepts = list(taxonomies.load("default").of_kind("skill", "knowledge", "tool"))
-    rows = [json.loads(line) for line in options.sentences.read_text("utf-8").splitlines()]
+    rows = read_rows(options.sentences)
     examples = Examples(concepts, rows, read_judged(options.data), options.seed)
     tokenizer: Tokenizer = Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
     tokenizer.no_padding()
