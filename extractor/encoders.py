@@ -40,8 +40,8 @@ START_PIECE, END_PIECE = 101, 102
 """Ids of the marks before and behind a text."""
 WINDOW = 126
 """Word pieces of a text that MiniLM reads at once."""
-TOGETHER = 4096
-"""Word pieces, padding included, of texts that are read at once."""
+TOGETHER = 1024
+"""Word pieces, padding included, of texts that are read at once: what a core's cache holds."""
 LAYERS, MINILM_WIDTH, MINILM_HEADS = 6, 384, 12
 """Layers of MiniLM, numbers of its states, and attention heads of a layer."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -18,26 +19,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import bm25s
 import faiss
 import numpy as np
 import Stemmer
+import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 
 import taxonomies
 from extractor.encoders import encode, load_encoder
 from extractor.errors import ArtefactError
+from extractor.int8 import Search, is_able
 from extractor.interfaces import Encoder, Vectors
 from extractor.mentions import MentionMatcher, surface_forms
 from taxonomies import Concept, Taxonomy
 from taxonomies.records import SKILL_KINDS
 from taxonomies.text import base_name
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised whenever files or the rules that names are matched by change."""
 ENCODE_AT_ONCE = 4096
+MANY = 2000
+"""Concepts from which on they are searched in 8-bit integers."""
+NUMBERS = np.dtype([("start", "<i8"), ("bare", "<i8"), ("label_words", "<f4")])
+"""What an index holds of each concept; see `FormIndex`."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of names encoded so far and the number of all."""
@@ -56,6 +64,34 @@ def tokenize(texts: Sequence[str]) -> list[list[str]]:
     return tokens
 
 
+class WordScores(NamedTuple):
+    """BM25 of a text against every concept.
+
+    Attributes:
+        concepts: Positions of those that share a word with the text, ascending, shape (n,).
+        scores: Their scores, shape (n,); all others have 0.
+        total: Number of all concepts.
+    """
+
+    concepts: NDArray[np.int64]
+    scores: Vectors
+    total: int
+
+    def best(self, count: int) -> NDArray[np.int64]:
+        """Positions of the concepts with the highest scores, at most so many."""
+        return self.concepts[np.argsort(-self.scores, kind="stable")[:count]]
+
+    def standardised(self, concepts: NDArray[np.int64]) -> Vectors:
+        """Scores of some concepts in standard deviations from the mean of all."""
+        mean = float(self.scores.sum()) / self.total
+        spread = math.sqrt(max(0.0, float(np.square(self.scores).sum()) / self.total - mean**2))
+        found = np.zeros(len(concepts), dtype=np.float32)
+        if len(self.concepts):
+            at = np.minimum(np.searchsorted(self.concepts, concepts), len(self.concepts) - 1)
+            found = np.where(self.concepts[at] == concepts, self.scores[at], 0.0)
+        return ((found - mean) / (spread or 1.0)).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class FormIndex:
     """Surface forms of the concepts of some kinds, to be searched by vector and by word.
@@ -65,6 +101,7 @@ class FormIndex:
         starts: Row of the first form (the label) of each concept, shape (len(concepts),).
         bare: Row of the label without its bracketed qualifier, the label's own row where it
             has none, shape (len(concepts),).
+        label_words: Number of words in each concept's label, without stop words.
         dense: Exact inner-product index over the forms' unit vectors.
         means: The same over one vector for each concept that is no tool: the mean of its forms'.
         lexical: BM25 over the forms' words.
@@ -74,6 +111,7 @@ class FormIndex:
     concepts: tuple[Concept, ...]
     starts: NDArray[np.int64]
     bare: NDArray[np.int64]
+    label_words: Vectors
     dense: faiss.IndexFlatIP
     means: faiss.IndexFlatIP
     lexical: bm25s.BM25
@@ -82,9 +120,7 @@ class FormIndex:
     @property
     def vectors(self) -> Vectors:
         """The forms' vectors, shape (number of forms, dimension); a view, not a copy."""
-        flat = faiss.rev_swig_ptr(self.dense.get_xb(), self.dense.ntotal * self.dense.d)
-        view: Vectors = flat.reshape(self.dense.ntotal, self.dense.d)
-        return view
+        return _vectors_of(self.dense)
 
     @classmethod
     def build(
@@ -125,7 +161,9 @@ class FormIndex:
         lexical = bm25s.BM25()
         lexical.index(tokenize(names), show_progress=False)
         matcher = MentionMatcher.build(concepts)
-        return cls(tuple(concepts), starts, bare, dense, means, lexical, matcher)
+        labels = tokenize([base_name(concept.label) for concept in concepts])
+        words = np.fromiter(map(len, labels), dtype=np.float32)
+        return cls(tuple(concepts), starts, bare, words, dense, means, lexical, matcher)
 
     def to_disk(self, folder: Path) -> None:
         """Write the index into an empty or missing folder."""
@@ -135,6 +173,10 @@ class FormIndex:
             faiss.write_index(self.means, str(folder / "means.faiss"))
         except RuntimeError as error:  # how faiss reports a full disk
             raise OSError(f"the vectors in {folder}: {error}") from error
+        numbers = np.empty(len(self.concepts), dtype=NUMBERS)
+        numbers["start"], numbers["bare"] = self.starts, self.bare
+        numbers["label_words"] = self.label_words
+        np.save(folder / "concepts.npy", numbers)
         self.lexical.save(str(folder / "bm25"), show_progress=False)
         self.matcher.to_disk(folder / "names.arrow")
 
@@ -149,24 +191,20 @@ class FormIndex:
         Raises:
             ArtefactError: A file is missing, damaged or of other concepts.
         """
-        starts, bare = _rows(concepts)
         try:
+            numbers = np.load(folder / "concepts.npy")
+            starts, bare, words = (
+                np.ascontiguousarray(numbers[name]) for name in ("start", "bare", "label_words")
+            )
             dense, means = (_read_flat(folder / name) for name in ("vectors.faiss", "means.faiss"))
             lexical = bm25s.BM25.load(str(folder / "bm25"), mmap=True)
         except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
             raise ArtefactError(f"the index in {folder} is missing or damaged: {error}") from error
         searched = sum(concept.kind != "tool" for concept in concepts)
-        forms = sum(len(surface_forms(concept)) for concept in concepts)
-        if (dense.ntotal, means.ntotal) != (forms, searched):
+        if (len(starts), means.ntotal) != (len(concepts), searched):
             raise ArtefactError(f"the index in {folder} was built from other concepts")
         matcher = MentionMatcher.from_disk(folder / "names.arrow")
-        return cls(tuple(concepts), starts, bare, dense, means, lexical, matcher)
-
-    @cached_property
-    def label_words(self) -> Vectors:
-        """Number of words in each concept's label, without stop words, shape (concepts,)."""
-        words = tokenize([base_name(concept.label) for concept in self.concepts])
-        return np.fromiter(map(len, words), dtype=np.float32, count=len(words))
+        return cls(tuple(concepts), starts, bare, words, dense, means, lexical, matcher)
 
     @cached_property
     def is_tool(self) -> NDArray[np.bool_]:
@@ -199,8 +237,21 @@ class FormIndex:
         """
         if not self.means.ntotal:
             return np.zeros((len(vectors), 0), dtype=np.int64)
-        _, rows = self.means.search(vectors, min(k, self.means.ntotal))
+        count = min(k, self.means.ntotal)
+        if self._in_bytes is not None:
+            rows: NDArray[np.int64] = self._in_bytes.nearest(
+                torch.from_numpy(vectors), count
+            ).numpy()
+        else:
+            _, rows = self.means.search(vectors, count)
         return self._searched[rows]
+
+    @cached_property
+    def _in_bytes(self) -> Search | None:
+        """The search by `means` in 8-bit integers, where that is worth while and possible."""
+        if self.means.ntotal < MANY or not is_able():
+            return None
+        return Search(torch.from_numpy(_vectors_of(self.means)))
 
     def similarities(
         self, vectors: Vectors, positions: NDArray[np.int64]
@@ -225,21 +276,43 @@ class FormIndex:
         )
         return label, np.maximum.reduceat(cosines, firsts, axis=1)
 
-    def lexical_scores(self, tokens: list[str]) -> Vectors:
+    def lexical_scores(self, tokens: list[str]) -> WordScores:
         """BM25 of a text against the names of every concept.
 
         Args:
             tokens: The text as `tokenize` splits it.
 
         Returns:
-            Mean of the label's score and the best name's score, shape (concepts,).
+            Of each concept the mean of its label's score and its best name's score.
         """
-        if not tokens:
-            return np.zeros(len(self.concepts), dtype=np.float32)
-        scores: Vectors = np.asarray(self.lexical.get_scores(tokens), dtype=np.float32)
-        label = np.maximum(scores[self.starts], scores[self.bare])
-        best = np.maximum.reduceat(scores, self.starts)
-        return ((label + best) / 2).astype(np.float32)
+        table = self.lexical.scores
+        bounds = [table["indptr"][i : i + 2] for i in self.lexical.get_tokens_ids(tokens)]
+        if not bounds:
+            return WordScores(np.zeros(0, np.int64), np.zeros(0, np.float32), len(self.concepts))
+        # A text has words with two of a hundred names, so only these are summed up.
+        rows, values = (
+            np.concatenate([table[name][start:end] for start, end in bounds])
+            for name in ("indices", "data")
+        )
+        order = np.argsort(rows, kind="stable")
+        firsts = np.flatnonzero(np.diff(rows[order], prepend=-1))
+        rows, of_names = rows[order][firsts], np.add.reduceat(values[order], firsts)
+        owners = np.searchsorted(self.starts, rows, side="right") - 1
+        firsts = np.flatnonzero(np.diff(owners, prepend=-1))
+        is_label = (rows == self.starts[owners]) | (rows == self.bare[owners])
+        label, best = (
+            np.maximum.reduceat(scores, firsts)
+            for scores in (np.where(is_label, of_names, 0), of_names)
+        )
+        return WordScores(
+            owners[firsts], ((label + best) / 2).astype(np.float32), len(self.concepts)
+        )
+
+
+def _vectors_of(index: faiss.IndexFlatIP) -> Vectors:
+    flat = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
+    view: Vectors = flat.reshape(index.ntotal, index.d)
+    return view
 
 
 def _read_flat(path: Path) -> faiss.IndexFlatIP:

@@ -288,8 +288,8 @@ class Linker:
         marked: Vectors,
     ) -> Ranking:
         lexical = self.index.lexical_scores(tokens)
-        by_words = np.argpartition(-lexical, min(BY_WORDS, len(lexical) - 1))[:BY_WORDS]
-        by_words = by_words[(lexical[by_words] > 0) & ~self.index.is_tool[by_words]]
+        by_words = lexical.best(BY_WORDS)
+        by_words = by_words[~self.index.is_tool[by_words]]
         exact = np.fromiter(query.exact, dtype=np.int64, count=len(query.exact))
         concepts = np.unique(np.concatenate([neighbours.ravel(), by_words, exact]))
         concepts = concepts[~np.isin(concepts, list(query.refused))]
@@ -304,7 +304,6 @@ class Linker:
         else:
             phrases = np.full(len(concepts), -1)
             phrase = sentence
-        spread = float(lexical.std()) or 1.0
         phrases = np.where(sentence > phrase, -1, phrases)
         fit = np.zeros(len(concepts), dtype=np.float32)
         for row in np.flatnonzero(np.isin(concepts, exact)):
@@ -315,7 +314,7 @@ class Linker:
             [
                 sentence,
                 phrase,
-                (lexical[concepts] - lexical.mean()) / spread,
+                lexical.standardised(concepts),
                 fit,
                 np.log1p(self.index.label_words[concepts]),
                 self.prior[concepts],

@@ -100,15 +100,11 @@ class OccupationFinder:
         vectors = np.stack([vector for vector, _ in parts])
         weights = np.array([weight for _, weight in parts], dtype=np.float32)
         lexical = self.index.lexical_scores(tokenize([title])[0])
-        by_words = np.argsort(-lexical, kind="stable")[:NEAREST]
         near = self.index.nearest(vectors[:1], NEAREST).ravel()
-        concepts = np.unique(np.concatenate([near, by_words[lexical[by_words] > 0]]))
+        concepts = np.unique(np.concatenate([near, lexical.best(NEAREST)]))
         label, best = self.index.similarities(vectors, concepts)
-        spread = float(lexical.std()) or 1.0
         cosines = LABEL_SHARE * label + (1 - LABEL_SHARE) * best
-        scores = weights @ cosines + LEXICAL_WEIGHT * (
-            (lexical[concepts] - lexical.mean()) / spread
-        )
+        scores = weights @ cosines + LEXICAL_WEIGHT * lexical.standardised(concepts)
         order = np.lexsort((concepts, -scores))
         shares = np.exp((scores - scores.max()) / TEMPERATURE)
         shares *= FOUND / shares.sum()

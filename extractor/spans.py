@@ -26,9 +26,23 @@ from spacy.tokens import Span, Token
 from torch import Tensor, nn
 from torch.nn import functional
 
-from extractor.encoders import MINILM_HEADS, MINILM_WIDTH, WINDOW, CachedEncoder, minilm_folder
+from extractor.encoders import (
+    MINILM_HEADS,
+    MINILM_WIDTH,
+    TOGETHER,
+    WINDOW,
+    CachedEncoder,
+    minilm_folder,
+)
 from extractor.errors import ArtefactError
-from extractor.int8 import Int8Layers, Ranges, has_bfloat16, is_able
+from extractor.int8 import (
+    Int8Convolutions,
+    Int8Layers,
+    Ranges,
+    has_bfloat16,
+    is_able,
+    parts_of,
+)
 from extractor.interfaces import Reading
 from extractor.weights import below, read_weights, split_ranges, with_ranges, write_weights
 
@@ -39,7 +53,6 @@ LABELS = ("SKILL", "KNOWLEDGE")
 MAX_WIDTH = 16
 """Widest span in words; SkillSpan has two wider ones in a thousand."""
 
-BATCH_PIECES = 4096
 
 SHAPES = ("lower", "upper", "title", "mixed", "digits", "other")
 """How a word is written: the encoder itself reads lower case only."""
@@ -215,6 +228,11 @@ class TransformerLayers(nn.Module):
         self.width, self.count = int(config.hidden_size), int(config.num_hidden_layers)
         self.encoder = BertModel(config, add_pooling_layer=False).encoder
 
+    @property
+    def rounded(self) -> dict[str, nn.Module]:
+        """Its parts whose inputs are rounded in 8-bit integers, by the name of the range."""
+        return parts_of(list(self.encoder.layer))
+
     def forward(self, states: Tensor, is_piece: Tensor) -> Tensor:
         """States behind the layers, of the shape of `states`: (texts, pieces, width)."""
         hidden_by = (~is_piece)[:, None, None].float() * IMPOSSIBLE
@@ -244,6 +262,11 @@ class Convolutions(nn.Module):
         self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(count)])
         self.dropout = nn.Dropout(dropout)
 
+    @property
+    def rounded(self) -> dict[str, nn.Module]:
+        """Its parts whose inputs are rounded in 8-bit integers, by the name of the range."""
+        return {"first": self.first} | {str(n): part for n, part in enumerate(self.gated)}
+
     def forward(self, states: Tensor, is_piece: Tensor) -> Tensor:
         """States behind the convolutions, of the shape of `states`: (texts, pieces, width)."""
         kept = is_piece.unsqueeze(-1).to(states.dtype)
@@ -266,7 +289,7 @@ class SpanNetwork(nn.Module):
 
     def __init__(
         self,
-        layers: TransformerLayers | Convolutions | Int8Layers,
+        layers: TransformerLayers | Convolutions | Int8Layers | Int8Convolutions,
         *,
         hidden: int = 256,
         rank: int = 64,
@@ -435,7 +458,7 @@ class SpanFinder:
         self.thresholds = thresholds
         self.version = version
         # Layers in 8-bit integers keep their attention in 32 bits.
-        self._half = has_bfloat16() and not isinstance(network.layers, Int8Layers)
+        self._half = has_bfloat16() and isinstance(network.layers, nn.Module)
 
     @classmethod
     def load(
@@ -470,8 +493,11 @@ class SpanFinder:
                 )
             tensors, ranges = split_ranges(read_weights(folder / "weights.safetensors"))
             if integers and ranges and is_able():
-                layers = below(tensors, "layers.encoder.layer.")
-                network = SpanNetwork(Int8Layers(layers, ranges, MINILM_HEADS))
+                network = SpanNetwork(
+                    Int8Layers(below(tensors, "layers.encoder.layer."), ranges, MINILM_HEADS)
+                    if manifest["width"] == MINILM_WIDTH
+                    else Int8Convolutions(below(tensors, "layers."), ranges)
+                )
                 tensors = {k: v for k, v in tensors.items() if not k.startswith("layers.")}
             else:
                 network = make_network(manifest["layers"], manifest["width"])
@@ -500,7 +526,7 @@ class SpanFinder:
         Raises:
             ArtefactError: The finder was read with layers in 8 bits, which cannot be written.
         """
-        if isinstance(self.network.layers, Int8Layers):
+        if not isinstance(self.network.layers, nn.Module):
             raise ArtefactError("read the finder with integers=False to save it")
         folder.mkdir(parents=True, exist_ok=True)
         tensors = with_ranges(self.network.state_dict(), ranges)
@@ -622,10 +648,10 @@ def make_network(layers: int, width: int, *, attention: str = "sdpa") -> SpanNet
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Numbers of sentences of like lengths, `BATCH_PIECES` word pieces together."""
+    """Numbers of sentences of like lengths, `TOGETHER` word pieces at once."""
     batch: list[int] = []
     for number in sorted(range(len(lengths)), key=lambda n: lengths[n]):
-        if batch and (len(batch) + 1) * lengths[number] > BATCH_PIECES:
+        if batch and (len(batch) + 1) * lengths[number] > TOGETHER:
             yield batch
             batch = []
         batch.append(number)

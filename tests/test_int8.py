@@ -4,7 +4,17 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from extractor.int8 import INPUTS, Int8Layers, Rounding, find_ranges, is_able
+from extractor.int8 import (
+    INPUTS,
+    Int8Convolutions,
+    Int8Layers,
+    Rounding,
+    Search,
+    find_ranges,
+    is_able,
+    parts_of,
+)
+from extractor.spans import Convolutions
 
 pytestmark = pytest.mark.skipif(not is_able(), reason="the processor has no fast 8-bit integers")
 
@@ -26,7 +36,7 @@ def model():
 def integers(model):
     ids = torch.randint(1, 50, (40, 12), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        ranges = find_ranges(model.encoder.layer, lambda: model(input_ids=ids))
+        ranges = find_ranges(parts_of(model.encoder.layer), lambda: model(input_ids=ids))
     assert sorted(ranges) == sorted(f"{n}.{name}" for n in range(2) for name in INPUTS)
     return Int8Layers(model.encoder.layer.state_dict(), ranges, heads=4)
 
@@ -63,3 +73,32 @@ def test_rounding_keeps_zero_and_cuts_off_what_lies_beyond():
     small = large.writer()(torch.tensor([[50.0, 0.25]])).float() - large.zero
     restored = small * large.scale * large.columns
     torch.testing.assert_close(restored, torch.tensor([[50.0, 0.25]]), rtol=0.15, atol=0)
+
+
+def test_search_finds_what_is_nearest():
+    generator = torch.Generator().manual_seed(4)
+    table = torch.nn.functional.normalize(torch.randn(500, 64, generator=generator), dim=1)
+    vectors = torch.nn.functional.normalize(table[:70] + table[70:140] / 2, dim=1)
+    found = Search(table).nearest(vectors, 10)
+    exact = (vectors @ table.T).topk(10).indices
+    assert found.shape == (70, 10)
+    assert torch.equal(found[:, :2], exact[:, :2])
+    both = [len(set(a) & set(b)) for a, b in zip(found.tolist(), exact.tolist(), strict=True)]
+    assert sum(both) / 700 > 0.95
+
+
+def test_convolutions_are_close_to_those_of_32_bits():
+    torch.manual_seed(5)
+    exact = Convolutions(32, 3).eval()
+    states = torch.randn(6, 9, 32)
+    is_piece = torch.arange(9) < torch.tensor([9, 1, 4, 4, 7, 2])[:, None]
+    states[~is_piece] = 0
+    with torch.no_grad():
+        ranges = find_ranges(exact.rounded, lambda: exact(states, is_piece))
+        wanted = exact(states, is_piece)[is_piece]
+        rounded = Int8Convolutions(exact.state_dict(), ranges)
+        found = rounded(states, is_piece)
+        alone = rounded(states[2:3, :4], is_piece[2:3, :4])
+    assert torch.cosine_similarity(found[is_piece], wanted, dim=-1).min() > 0.99
+    assert not found[~is_piece].any()
+    torch.testing.assert_close(alone[0], found[2, :4], atol=1e-5, rtol=0)

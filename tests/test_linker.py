@@ -85,9 +85,15 @@ def test_name_that_means_something_else_is_no_candidate():
 
 def test_lexical_score_prefers_the_concept_that_shares_words():
     scores = INDEX.lexical_scores(*tokenize(["planning of budgets"]))
-    assert scores.argmax() == 0
-    assert scores[2] == 0
-    assert not INDEX.lexical_scores(*tokenize(["the of and"])).any()
+    every = np.arange(len(CONCEPTS))
+    values = scores.standardised(every)
+    assert values.argmax() == scores.best(1) == 0
+    assert 2 not in scores.concepts
+    assert values[2] == values.min()
+    np.testing.assert_allclose([values.mean(), values.std()], [0, 1], atol=1e-6)
+    nothing = INDEX.lexical_scores(*tokenize(["the of and"]))
+    assert not len(nothing.best(5))
+    assert not nothing.standardised(every).any()
 
 
 def test_best_phrase_and_exact_name_decide():
@@ -141,7 +147,9 @@ def test_index_survives_the_disk(tmp_path):
     INDEX.to_disk(tmp_path / "skills")
     again = FormIndex.from_disk(tmp_path / "skills", CONCEPTS)
     np.testing.assert_array_equal(again.vectors, INDEX.vectors)
-    np.testing.assert_allclose(again.lexical_scores(["budget"]), INDEX.lexical_scores(["budget"]))
+    found, wanted = (index.lexical_scores(["budget"]) for index in (again, INDEX))
+    np.testing.assert_array_equal(found.concepts, wanted.concepts)
+    np.testing.assert_allclose(found.scores, wanted.scores)
     with pytest.raises(ArtefactError, match="other concepts"):
         FormIndex.from_disk(tmp_path / "skills", CONCEPTS[:2])
     (tmp_path / "skills" / "vectors.faiss").write_bytes(b"")

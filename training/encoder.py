@@ -43,7 +43,7 @@ from torch import Tensor, nn
 
 import taxonomies
 from extractor.encoders import MiniLMEncoder, minilm_folder
-from extractor.int8 import find_ranges
+from extractor.int8 import find_ranges, parts_of
 from extractor.mentions import surface_forms
 from extractor.weights import read_weights, with_ranges, write_weights
 from taxonomies import Concept
@@ -503,7 +503,7 @@ def write_ranges(path: Path, texts: Sequence[str]) -> None:
     """Add the ranges of the 8-bit arithmetic to weights, as they are on sample texts."""
     change = read_weights(path)
     encoder = MiniLMEncoder("tuned", path, integers=False)
-    ranges = find_ranges(encoder.layers, lambda: encoder.encode(texts))
+    ranges = find_ranges(parts_of(encoder.layers), lambda: encoder.encode(texts))
     write_weights(path, with_ranges(change, ranges))
 
 
