@@ -23,7 +23,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import ahocorasick_rs
 import pyarrow as pa
 import Stemmer
 from pyarrow import ipc
@@ -62,8 +61,6 @@ words or more half to nine in ten."""
 PRODUCT_MAKERS = ("Microsoft", "Adobe", "Apache", "Autodesk", "Google")
 PRODUCT_ENDINGS = (".js", " App", " Framework")
 _UNSEEN = str.maketrans("", "", INVISIBLE + " \u00a0")
-
-OPEN, CLOSE, STOP = "\x01", "\x02", "\x03"
 
 
 DOUBTFUL = frozenset({Doubt.everyday, Doubt.product, Doubt.letter})
@@ -175,16 +172,17 @@ class MentionMatcher:
     names: pa.Table
 
     def __post_init__(self) -> None:
-        """Build the automaton (half a second for 80,000 keys)."""
+        """Make the tables that names are looked up in."""
         keys = self.names["key"].to_pylist()
-        automaton = ahocorasick_rs.AhoCorasick(
-            keys,
-            matchkind=ahocorasick_rs.MatchKind.LeftmostLongest,
-            store_patterns=False,
-        )
-        object.__setattr__(self, "_automaton", automaton)
+        longest: dict[str, int] = {}
+        for key in keys:
+            words = key.count(" ") + 1
+            if words > 1:
+                pair = " ".join(key.split(" ", 2)[:2])
+                longest[pair] = max(words, longest.get(pair, 0))
         object.__setattr__(self, "_stem", Stemmer.Stemmer("english").stemWords)
         object.__setattr__(self, "_numbers", {key: number for number, key in enumerate(keys)})
+        object.__setattr__(self, "_longest", longest)
         columns = [self.names[name].combine_chunks() for name in Form._fields]
 
         @lru_cache(maxsize=10_000)
@@ -296,23 +294,18 @@ class MentionMatcher:
         self, text: str, words: Sequence[re.Match[str]], stems: Sequence[str]
     ) -> list[tuple[int, int, list[Form]]]:
         """First word, last word and forms of every place where a name may stand, in order."""
-        word_at: dict[int, int] = {}
-        pieces: list[str] = []
-        position = 0
-        for number, stem in enumerate(stems):
-            if number and BREAK.search(text, words[number - 1].end(), words[number].start() + 1):
-                pieces.append(STOP)
-                position += 1
-            word_at[position] = number
-            pieces.append(f"{OPEN}{stem}{CLOSE}")
-            position += len(stem) + 2
-        ends = {at + len(stems[number]) + 2: number for at, number in word_at.items()}
+        # No name goes on behind the end of its stretch.
+        ends = [len(words)] * len(words)
+        for number in range(len(words) - 1, 0, -1):
+            broken = BREAK.search(text, words[number - 1].end(), words[number].start() + 1)
+            ends[number - 1] = number if broken else ends[number]
         found: list[tuple[int, int, list[Form]]] = []
-        automaton = self._automaton  # type: ignore[attr-defined]
-        for key, start, end in automaton.find_matches_as_indexes("".join(pieces)):
-            first, last = word_at[start], ends[end]
-            if forms := self._same(key, words[first : last + 1]):
-                found.append((first, last, forms))
+        number = 0
+        while number < len(words):
+            key, stop = self._match(stems, number, ends[number])
+            if key is not None and (forms := self._same(key, words[number:stop])):
+                found.append((number, stop - 1, forms))
+            number = stop
         taken = {word for first, last, _ in found for word in range(first, last + 1)}
         for number, word in enumerate(words):
             if word.group().lower() in CONJUNCTIONS and _may_share(words, number):
@@ -326,6 +319,17 @@ class MentionMatcher:
                         taken.add(own)
         found.sort(key=lambda place: place[0])
         return found
+
+    def _match(self, stems: Sequence[str], first: int, end: int) -> tuple[int | None, int]:
+        """The longest name from a word on, by number, and the word behind it."""
+        longest: dict[str, int] = self._longest  # type: ignore[attr-defined]
+        numbers: dict[str, int] = self._numbers  # type: ignore[attr-defined]
+        widest = longest.get(_key(stems[first : first + 2]), 1)
+        for stop in range(min(first + widest, end), first, -1):
+            key = numbers.get(_key(stems[first:stop]))
+            if key is not None:
+                return key, stop
+        return None, first + 1
 
     def _same(self, key: int, matched: Sequence[re.Match[str]]) -> list[Form]:
         texts = [_normal(match.group()) for match in matched]
@@ -373,7 +377,7 @@ def _one_stretch(text: str, words: Sequence[re.Match[str]], *numbers: int) -> bo
 
 
 def _key(stems: Sequence[str]) -> str:
-    return "".join(f"{OPEN}{stem}{CLOSE}" for stem in stems)
+    return " ".join(stems)
 
 
 def _forms(concepts: Sequence[Concept], everyday: frozenset[str]) -> Iterator[Form]:

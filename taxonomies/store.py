@@ -390,5 +390,5 @@ def _decode(column: Any) -> list[Any]:
     values: list[Any] = []
     for chunk in column.chunks:
         words = chunk.dictionary.to_pylist()
-        values += [words[index] for index in chunk.indices.to_numpy(zero_copy_only=False)]
+        values += [words[index] for index in chunk.indices.to_pylist()]
     return values
