@@ -12,7 +12,7 @@ import csv
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -102,6 +102,9 @@ class _Parts(NamedTuple):
         physical: Probability by title and score of the matched occupations that the routine is
             physical, less those that it is cognitive.
         clauses: Clauses that may describe the work.
+        stated: The share of the working time that each states, nan where there is none.
+        in_zone: How much a duty counts in the zone of each.
+        emphasis: How much each counts as a duty by its wording.
         kinds: Probability of each of `TASK_KINDS` for each clause, shape (clauses, 4).
         is_duty: Probability that a clause describes the work.
         building: Clauses about building ML.
@@ -116,6 +119,9 @@ class _Parts(NamedTuple):
     votes: Floats
     physical: float
     clauses: tuple[Clause, ...]
+    stated: Floats
+    in_zone: Floats
+    emphasis: Floats
     kinds: Floats
     is_duty: Floats
     building: tuple[MLUse, ...]
@@ -334,6 +340,9 @@ class RoleClassifier:
                 votes=_votes(ad.occupations),
                 physical=_physical(title_kinds[i]) + _physical_occupation(ad.occupations),
                 clauses=tuple(clauses[i]),
+                stated=_floats(np.nan if c.share is None else c.share for c in clauses[i]),
+                in_zone=_floats(ZONE_WEIGHTS[clause.zone] for clause in clauses[i]),
+                emphasis=_floats(c.emphasis * _about_work(c.text) for c in clauses[i]),
                 kinds=kinds[rows],
                 is_duty=is_duty[rows],
                 building=tuple(building),
@@ -590,12 +599,12 @@ class RoleClassifier:
 def _combine(parts: _Parts, removed: AbstractSet[Item] = frozenset()) -> RoleFeatures:
     """Features of an ad, or of what is left of it without some of its parts."""
     building, using, unlisted = parts.building, parts.using, parts.unlisted
-    clauses, kinds, is_duty = parts.clauses, parts.kinds, parts.is_duty
+    kinds, is_duty, stated = parts.kinds, parts.is_duty, parts.stated
     places = [item for item in removed if not isinstance(item, str)]
     if places:
-        gone = {i for i, c in enumerate(clauses) if (c.start, c.end) in removed}
-        is_duty = np.array([0.0 if i in gone else p for i, p in enumerate(is_duty)])
-        clauses = tuple(c._replace(share=None) if i in gone else c for i, c in enumerate(clauses))
+        gone = [i for i, c in enumerate(parts.clauses) if (c.start, c.end) in removed]
+        is_duty, stated = is_duty.copy(), stated.copy()
+        is_duty[gone], stated[gone] = 0.0, np.nan
         building, using = (
             tuple(
                 use
@@ -611,13 +620,10 @@ def _combine(parts: _Parts, removed: AbstractSet[Item] = frozenset()) -> RoleFea
         unlisted = {i: score for i, score in unlisted.items() if i not in gone}
     titled = bool(parts.title) and TITLE not in removed
     # A clause that could be of any kind says less than one whose kind is plain.
-    weights = _clause_weights(clauses, is_duty, kinds.max(axis=1, initial=0.0) ** 2)
-    amount = float(
-        sum(
-            1.0 if clause.share is not None else ZONE_WEIGHTS[clause.zone] * p
-            for clause, p in zip(clauses, is_duty, strict=True)
-        )
-    )
+    counted = parts.in_zone * is_duty
+    clear = kinds.max(axis=1, initial=0.0) ** 2
+    weights = _clause_weights(stated, counted * parts.emphasis * clear)
+    amount = float(np.where(np.isnan(stated), counted, 1.0).sum())
     probabilities = _title_probabilities(
         parts.by_title if titled else None,
         np.zeros(len(TITLE_CLASSES)) if OCCUPATION in removed else parts.votes,
@@ -627,10 +633,10 @@ def _combine(parts: _Parts, removed: AbstractSet[Item] = frozenset()) -> RoleFea
     augmented, skilled, manual = (float(p) for p in probabilities[2:])
     known = amount / (amount + 1.0)
     # What the ad says about the working time outweighs what the title suggests.
-    stated = min(1.0, sum(clause.share or 0.0 for clause in clauses))
-    by_duties, by_name = known * (1.0 + stated), 1.0 - 0.6 * stated
+    told = min(1.0, float(np.nansum(stated)))
+    by_duties, by_name = known * (1.0 + told), 1.0 - 0.6 * told
     ml_title, data_title = parts.ml_title if titled else (0.0, 0.0)
-    values = _ml_values(building, unlisted, len(clauses)) | {
+    values = _ml_values(building, unlisted, len(parts.clauses)) | {
         "ml_title": ml_title,
         "data_title": data_title,
         "title_threatened": by_name * _log_odds(threatened, _TITLE_EPSILON),
@@ -692,23 +698,24 @@ def _about_work(text: str) -> float:
     return 1.0
 
 
-def _clause_weights(clauses: Sequence[Clause], is_duty: Floats, clarity: Floats) -> Floats:
-    """Share of each clause in the work: as stated, and the rest spread over the other duties."""
-    if not clauses:
-        return np.zeros(0)
-    stated = np.array([c.share if c.share is not None else 0.0 for c in clauses])
-    free = np.array(
-        [
-            0.0
-            if c.share is not None
-            else ZONE_WEIGHTS[c.zone] * c.emphasis * p * _about_work(c.text) * clear
-            for c, p, clear in zip(clauses, is_duty, clarity, strict=True)
-        ]
-    )
-    rest = max(0.0, 1.0 - float(stated.sum()))
-    weights = stated + rest * free / free.sum() if free.sum() > 0 else stated
+def _clause_weights(stated: Floats, free: Floats) -> Floats:
+    """Share of each clause in the work: as stated, and the rest spread over the other duties.
+
+    Args:
+        stated: Shares, nan where none is stated.
+        free: How much each counts that states none.
+    """
+    free = np.where(np.isnan(stated), free, 0.0)
+    weights = np.nan_to_num(stated)
+    rest = max(0.0, 1.0 - float(weights.sum()))
+    if free.sum() > 0:
+        weights += rest * free / free.sum()
     total = float(weights.sum())
-    return np.asarray(weights / total) if total > 0 else np.zeros(len(clauses))
+    return weights / total if total > 0 else weights
+
+
+def _floats(values: Iterable[float]) -> Floats:
+    return np.fromiter(values, dtype=np.float64)
 
 
 def _votes(occupations: Sequence[OccupationMatch]) -> Floats:
@@ -762,7 +769,7 @@ def _tasks(features: RoleFeatures) -> tuple[TaskMatch, ...]:
     """Clauses that count as duties, with the exposure of each."""
     tasks = []
     parts = features.parts
-    weights = _clause_weights(parts.clauses, parts.is_duty, np.ones(len(parts.clauses)))
+    weights = _clause_weights(parts.stated, parts.in_zone * parts.is_duty * parts.emphasis)
     for clause, weight, kinds in zip(parts.clauses, weights, parts.kinds, strict=True):
         if weight * len(parts.clauses) < 0.5 or clause.zone in BOILERPLATE_ZONES:
             continue
