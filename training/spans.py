@@ -6,12 +6,13 @@
    snippets of Sayfullina et al. (train) with one soft skill each: all that these say is that some
    span meets this place.
 2. They read sentences of unlabelled ads, and a student learns the mean of their probabilities
-   together with what the teachers learned from (self-training with soft labels).
+   (self-training with soft labels) together with what the teachers learned from and with sentences
+   of ads of all trades that were marked in SkillSpan's manner with a language model's help.
 3. Calibration and thresholds are fitted on SkillSpan (dev).
 
 The student goes on from the word pieces' vectors of its encoder, which stay as they are, and begins
-as the first teacher where it has layers alike. Weights are averaged over the last steps. Seeded.
-Writes extractor/models/spans/ENCODER with its card.
+with some of the layers of the first teacher where it has layers alike. Weights are averaged over
+the last steps. Seeded. Writes extractor/models/spans/ENCODER with its card.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ from extractor.spans import (
     MAX_WIDTH,
     MODELS,
     Candidate,
+    Convolutions,
     SpanFinder,
     SpanNetwork,
     TransformerLayers,
@@ -67,9 +69,14 @@ from extractor.spans import (
 )
 from extractor.weights import read_weights, split_ranges, write_weights
 from extractor.zones import mask_markup
+from training.judged import is_held_out
 from training.rows import Row, read_rows
 
 CARD = Path(__file__).with_name("spans_card.md")
+MARKED = Path(__file__).parent / "data" / "marked" / "ads.tsv"
+"""Id of an ad, offsets of a sentence, and the spans in it: "S@0:10 K@5:10"."""
+MARKS = {"S": "SKILL", "K": "KNOWLEDGE"}
+MARK = re.compile(r"([SK])@(\d+):(\d+)")
 BATCH_PIECES = 900
 SENTENCES_AN_AD = 12
 LAYER_RATE = 1.5e-4
@@ -92,8 +99,8 @@ class Example(NamedTuple):
     Attributes:
         words: The sentence, or a part of a long one.
         kind: `spans` (all runs are known), `place` (some run of the label meets the only one) or
-            `soft`.
-        runs: Runs of words; their probability is 1 but for `soft`.
+            `soft` (of an ad; marked or taught).
+        runs: Runs of words; their probability is 1 but for what is taught.
     """
 
     words: Words
@@ -116,7 +123,7 @@ def labelled(nlp: Language, finder: SpanFinder, rows: Sequence[Row], kind: str) 
             inside = [
                 _shifted(run, -start) for run in runs if start <= run.start and run.end <= end
             ]
-            if kind == "spans" or inside:
+            if kind != "place" or inside:
                 examples.append(Example(part, kind, inside))
             start = end
     return examples
@@ -161,27 +168,55 @@ def ad_sentences(nlp: Language, path: Path, limit: int, seed: int) -> list[Span]
     return list(islice(found.values(), limit))
 
 
+def read_marked(data: Path, *, held_out: bool) -> list[Row]:
+    """Sentences of ads of all trades, marked in the manner of SkillSpan.
+
+    Args:
+        data: Folder of the labelled sets and ads, which hold the text.
+        held_out: Whether those of held-out ads are read, or all others.
+
+    Returns:
+        Rows with `text` and `spans`.
+    """
+    ads = {row["id"]: row["text"] for row in read_rows(data / "ads/ads.jsonl")}
+    rows: list[Row] = []
+    for line in MARKED.read_text(encoding="utf-8").splitlines():
+        ad, start, end, marks = line.split("\t")
+        if is_held_out(ad) == held_out:
+            spans = [MARK.fullmatch(mark) for mark in marks.split()]
+            rows.append(
+                {
+                    "text": mask_markup(ads[ad])[int(start) : int(end)],
+                    "spans": [
+                        {"label": MARKS[m[1]], "start": int(m[2]), "end": int(m[3])}
+                        for m in spans
+                        if m
+                    ],
+                }
+            )
+    return rows
+
+
 def begin_as_minilm(layers: TransformerLayers) -> None:
-    """Begin as the last layers of MiniLM as it comes."""
+    """Begin as all layers of MiniLM as it comes."""
     base = load_file(minilm_folder() / "model.safetensors")
-
-    def in_base(name: str) -> str:
-        return re.sub(r"\d+", lambda n: str(int(n[0]) + LAYERS - layers.count), name, count=1)
-
-    layers.load_state_dict({name: base[in_base(name)] for name in layers.state_dict()})
+    layers.load_state_dict({name: base[name] for name in layers.state_dict()})
 
 
 def inherit(student: SpanNetwork, teacher: SpanNetwork) -> None:
-    """Begin as the last layers of a teacher, and with its scores."""
-    own = student.state_dict()
-    skipped = teacher.layers.count - student.layers.count
-    for name, values in teacher.state_dict().items():
-        layer = re.match(r"layers\.encoder\.layer\.(\d+)\.", name)
-        if layer is None:
-            own[name] = values
-        elif int(layer[1]) >= skipped:
-            own[f"layers.encoder.layer.{int(layer[1]) - skipped}.{name[layer.end() :]}"] = values
-    student.load_state_dict(own)
+    """Begin with a teacher's scores and with as many of its layers, first to last, evenly apart.
+
+    As in Sanh et al., "DistilBERT, a distilled version of BERT" (2019).
+    """
+    chosen = np.linspace(0, teacher.layers.count - 1, student.layers.count).round().astype(int)
+    known = teacher.state_dict()
+
+    def in_teacher(name: str) -> str:
+        return re.sub(
+            r"(?<=^layers\.encoder\.layer\.)\d+", lambda number: str(chosen[int(number[0])]), name
+        )
+
+    student.load_state_dict({name: known[in_teacher(name)] for name in student.state_dict()})
 
 
 def taught(
@@ -398,13 +433,12 @@ def write_card(
         origin: What it was trained on.
         command: What makes it again.
     """
-    tensors, ranges = split_ranges(read_weights(folder / "weights.safetensors"))
+    tensors, _ = split_ranges(read_weights(folder / "weights.safetensors"))
     parameters = sum(values.numel() for values in tensors.values())
-    of_ranges = "; the ranges of\nactivations that 8-bit arithmetic needs" if ranges else ""
+    is_transformer = any(".attention." in name for name in tensors)
     fields = {
         "command": command,
-        "kind": "layers of MiniLM" if ranges else "gated convolutions",
-        "of_ranges": of_ranges,
+        "kind": "layers of MiniLM" if is_transformer else "gated convolutions",
         "encoder": folder.name,
         "version": finder.version,
         "origin": origin,
@@ -429,11 +463,11 @@ def main() -> None:
         "--teachers", type=Path, default=Path("runs/teachers"), help="folder; trained if missing"
     )
     parser.add_argument("--encoder", default="accurate", help="whose word pieces it goes on from")
-    parser.add_argument("--layers", type=int, default=6, help="its own, after the encoder's")
-    parser.add_argument("--epochs", type=int, default=3, help="of the student")
-    parser.add_argument("--ads", type=int, default=12000, help="sentences of ads")
+    parser.add_argument("--layers", type=int, default=4, help="its own, after the encoder's")
+    parser.add_argument("--epochs", type=int, default=4, help="of the student")
+    parser.add_argument("--ads", type=int, default=20000, help="sentences of ads")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--version", default="3")
+    parser.add_argument("--version", default="4")
     options = parser.parse_args()
     out: Path = options.out or MODELS / options.encoder
     torch.set_num_threads(1)
@@ -449,6 +483,7 @@ def main() -> None:
         return SpanFinder(network, CachedEncoder(encoder, size=1), version=options.version)
 
     known: dict[tuple[str, str], tuple[list[Example], list[Example]]] = {}
+    of_trades = read_marked(options.data, held_out=True)
 
     def examples(finder: SpanFinder, split: str) -> tuple[list[Example], list[Example]]:
         # Alike for all finders that go on from one encoder.
@@ -466,6 +501,13 @@ def main() -> None:
         spans, places = examples(finder, "dev")
         figures = fit_decision(finder, spans)
         figures["Sayfullina recall"] = place_recall(finder, places)
+        marked = labelled(nlp, finder, of_trades, "spans")
+        candidates = finder.candidates([[example.words] for example in marked])
+        found = [decode(runs, finder.thresholds) for runs in candidates]
+        for label, kind in enumerate(LABELS):
+            strict, overlap = f1_scores(counts(found, marked, label))
+            figures |= {f"{kind} strict F1, all trades": strict}
+            figures |= {f"{kind} overlap F1, all trades": overlap}
         print(name, figures, finder.thresholds, finder.calibration, flush=True)
         return figures
 
@@ -491,21 +533,22 @@ def main() -> None:
     spans, places = examples(finder, "train")
     sentences = ad_sentences(nlp, options.data / "ads/ads.jsonl", options.ads, options.seed)
     soft = taught(teachers, finder, sentences)
-    train(finder.network, [*spans, *places, *soft], epochs=options.epochs, seed=options.seed)
+    marked = labelled(nlp, finder, read_marked(options.data, held_out=False), "soft")
+    learned = [*spans, *places, *marked, *soft]
+    train(finder.network, learned, epochs=options.epochs, seed=options.seed)
     report("student", finder)
     sample = finder.read(sentences[:SAMPLE])
-    ranges = {}
-    if isinstance(finder.network.layers, TransformerLayers):
-        layers = list(finder.network.layers.encoder.layer)
-        ranges = find_ranges(layers, lambda: finder.candidates(sample))
+    layers: TransformerLayers | Convolutions = finder.network.layers  # type: ignore[assignment]
+    ranges = find_ranges(layers.rounded, lambda: finder.candidates(sample))
     finder.save(out, ranges)
     # The card tells of what is shipped: weights in 8 bits.
     finder = SpanFinder.load(finder.encoder, out)
     figures = report("shipped", finder)
     finder.save_decision(out)
     origin = (
-        f"{len(spans):,} sentences of SkillSpan, {len(places):,} snippets of Sayfullina et al. and "
-        f"{len(soft):,} sentences of ads; seed {options.seed}, {TEACHERS} teachers, "
+        f"{len(spans):,} sentences of SkillSpan, {len(places):,} snippets of Sayfullina et al., "
+        f"{len(marked):,} marked and {len(soft):,} other sentences of ads; "
+        f"seed {options.seed}, {TEACHERS} teachers, "
         f"{TEACHER_EPOCHS} epochs of theirs, {options.epochs} of the student"
     )
     command = (
