@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
@@ -44,7 +44,8 @@ for _name in ("jobshift_title", "jobshift_experience", "jobshift_occupations", "
     if not Doc.has_extension(_name):
         Doc.set_extension(_name, default=None)
 
-OCCUPATION_TEXT_CHARACTERS = 400
+OCCUPATION_TEXT = 400
+"""Characters about the work from which on no further sentence counts for the occupation."""
 OCCUPATIONS = 5
 
 Prediction = TypeVar("Prediction")
@@ -360,9 +361,9 @@ class Occupations(Component[list[OccupationMatch]]):
         self.finder = OccupationFinder(index, resources.encoder) if index is not None else None
 
     def rank(
-        self, titles: Sequence[str], texts: Sequence[str] | None = None, *, k: int = OCCUPATIONS
+        self, titles: Sequence[str], works: Sequence[Sequence[str]], *, k: int = OCCUPATIONS
     ) -> list[list[OccupationMatch]]:
-        """Rank occupations; none if the taxonomy has no occupations."""
+        """Rank occupations by titles and passages; none if the taxonomy has no occupations."""
         if self.finder is None:
             return [[] for _ in titles]
         concepts = self.finder.index.concepts
@@ -376,18 +377,19 @@ class Occupations(Component[list[OccupationMatch]]):
                 )
                 for position, score in ranked
             ]
-            for ranked in self.finder.rank(titles, texts, k=k)
+            for ranked in self.finder.rank(titles, works, k=k)
         ]
 
     def predict(self, docs: Sequence[Doc]) -> list[list[OccupationMatch]]:
         """Rank occupations by the title and the first sentences about the work."""
-        titles, texts = [], []
+        titles, works = [], []
         for doc in docs:
             sentences = sentences_of(doc)
             titles.append(title_of(doc, sentences))
-            work = " ".join(s.text for s in sentences if s.zone in {"duties", "other"})
-            texts.append(work[:OCCUPATION_TEXT_CHARACTERS])
-        return self.rank(titles, texts)
+            work = [s.text for s in sentences if s.zone in {"duties", "other"}]
+            before = accumulate(map(len, work), initial=0)
+            works.append([s for s, n in zip(work, before, strict=False) if n < OCCUPATION_TEXT])
+        return self.rank(titles, works)
 
     def set_annotations(self, doc: Doc, prediction: list[OccupationMatch]) -> None:
         """Write `doc._.jobshift_occupations`, best first."""

@@ -1,6 +1,6 @@
 """Mentions by name: every place of a text where a name of a concept stands, word for word.
 
-Matching is on whole words with an Aho-Corasick automaton over stemmed word sequences, so
+Matching is on sequences of whole, stemmed words, so
 "managing budgets" finds "manage budgets" and "work" is never split. Hyphens, slashes, blanks and
 single line ends are the same, "&" is "and", soft hyphens are nothing; no name goes on behind the
 end of a sentence. Compounds are found joined and apart ("front end", "NodeJS") where the

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from extractor.encoders import CachedEncoder
 from extractor.index import FormIndex, tokenize
-from extractor.interfaces import Encoder, Vectors
+from extractor.interfaces import Vectors, unit
 
 NEAREST = 100
 TITLE_WEIGHT, TEXT_WEIGHT, LEXICAL_WEIGHT = 1.0, 0.25, 0.02
@@ -58,33 +59,33 @@ class OccupationFinder:
         encoder: The encoder that the index was made with.
     """
 
-    def __init__(self, index: FormIndex, encoder: Encoder) -> None:
+    def __init__(self, index: FormIndex, encoder: CachedEncoder) -> None:
         self.index = index
         self.encoder = encoder
 
     def rank(
-        self, titles: Sequence[str], texts: Sequence[str] | None = None, *, k: int = 10
+        self, titles: Sequence[str], works: Sequence[Sequence[str]], *, k: int = 10
     ) -> list[list[OccupationScore]]:
         """Rank occupations.
 
         Args:
             titles: Job titles; a blank one gives no occupation unless there is a text.
-            texts: For each title what the ad says of the work, or "".
+            works: For each title what the ad says of the work, in passages; their vector is the
+                mean of the passages' by length. Sentences are best, which others read as well.
             k: How many are returned at most.
 
         Returns:
             For each title its occupations, best first.
         """
-        texts = texts if texts is not None else [""] * len(titles)
         cleaned = [clean_title(title) for title in titles]
-        wanted = [text for pair in zip(cleaned, texts, strict=True) for text in pair if text]
-        if not wanted:
-            return [[] for _ in titles]
-        distinct = list(dict.fromkeys(wanted))
-        vectors = dict(zip(distinct, self.encoder.encode(distinct), strict=True))
+        known = list(dict.fromkeys(title for title in cleaned if title))
+        of_title = dict(zip(known, self.encoder.encode(known), strict=True))
+        passages = list(dict.fromkeys(passage for work in works for passage in work if passage))
+        vectors, _ = self.encoder.encode_parts(passages, [()] * len(passages))
+        of_passage = dict(zip(passages, vectors, strict=True))
         return [
-            self._rank(title, vectors.get(title), vectors.get(text), k)
-            for title, text in zip(cleaned, texts, strict=True)
+            self._rank(title, of_title.get(title), _mean(work, of_passage), k)
+            for title, work in zip(cleaned, works, strict=True)
         ]
 
     def _rank(
@@ -109,3 +110,9 @@ class OccupationFinder:
         shares = np.exp((scores - scores.max()) / TEMPERATURE)
         shares *= FOUND / shares.sum()
         return [OccupationScore(int(concepts[i]), float(shares[i])) for i in order[:k]]
+
+
+def _mean(work: Sequence[str], vectors: Mapping[str, Vectors]) -> Vectors | None:
+    """Vector of passages together; None if they say nothing."""
+    parts = [len(passage) * vectors[passage] for passage in work if passage]
+    return unit(np.sum(parts, axis=0)) if parts else None

@@ -375,7 +375,7 @@ class SkillExtractor:
         for number, (title, text) in enumerate(zip_longest(titles, texts or ()), start=1):
             JobPosting(id=f"title {number}", title=title, text=text or "-").check()
         occupations: Occupations = self.nlp.get_pipe("jobshift_occupations")  # type: ignore[assignment]
-        return occupations.rank(titles, texts, k=k)
+        return occupations.rank(titles, [[text] for text in texts or [""] * len(titles)], k=k)
 
     def requirements(self, text: str, spans: Sequence[tuple[int, int]]) -> list[Requirement]:
         """Say how a text asks for what stands at given places.
