@@ -1,4 +1,4 @@
-"""How fast files of ads are read: both encoders, one worker and several.
+"""How fast files of ads are read: both encoders, one worker and several, in 8 and in 32 bits.
 
     python -m eval.throughput ads.jsonl --limit 400
 
@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from eval.rows import Row, read_rows
 
 SINGLE = 40
 """Ads that are read one by one."""
+BEST, FLOAT32 = "best", "float32"
 
 
 class Speed(NamedTuple):
@@ -33,7 +35,7 @@ class Speed(NamedTuple):
     Attributes:
         encoder: Name of the encoder.
         workers: Processes that read.
-        arithmetic: That of the encoder's layers.
+        arithmetic: That of trained layers; what the processor is best at, or `float32`.
         load: Seconds until the engine is loaded.
         ads: Ads a second, the file and its writing included.
         memory: Most memory of all processes together, in MB.
@@ -53,8 +55,17 @@ class Speed(NamedTuple):
     warm: float
 
 
-def measure(file: Path, single: list[str], taxonomy: str, encoder: str, workers: int) -> Speed:
-    """Read a file and single ads in this process."""
+def measure(
+    file: Path, single: list[str], taxonomy: str, encoder: str, workers: int, arithmetic: str
+) -> Speed:
+    """Read a file and single ads in this process, a fresh one."""
+    if arithmetic == FLOAT32:
+        from extractor import int8
+
+        # Before anybody has asked.
+        int8.is_able = lambda: False  # type: ignore[assignment]
+        int8.has_bfloat16 = lambda: False
+
     from extractor.batch import run_batch
     from extractor.pipeline import SkillExtractor
 
@@ -75,7 +86,7 @@ def measure(file: Path, single: list[str], taxonomy: str, encoder: str, workers:
     return Speed(
         encoder,
         workers,
-        engine.resources.encoder.arithmetic,
+        arithmetic,
         load,
         summary.ads_per_s,
         summary.peak_memory_mb or float("nan"),
@@ -93,6 +104,7 @@ def main() -> None:
     parser.add_argument("--taxonomy", default="default")
     parser.add_argument("--encoders", nargs="+", default=["accurate", "fast"])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--arithmetic", nargs="+", choices=[BEST, FLOAT32], default=[BEST, FLOAT32])
     options = parser.parse_args()
 
     rows = read_rows([options.file], Row)
@@ -109,18 +121,19 @@ def main() -> None:
             json.dumps({"id": number, "text": row.text}) + "\n" for number, row in enumerate(many)
         )
         file.write_text("".join(lines), encoding="utf-8")
-        for encoder in options.encoders:
-            for workers in options.workers:
-                given = (file, [row.text for row in single], options.taxonomy, encoder, workers)
-                # A fresh process: memory and load time are those of this setting alone.
-                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                    found = pool.submit(measure, *given).result()
-                print(
-                    f"| {found.encoder} | {found.workers} | {found.arithmetic} | {found.load:.1f} "
-                    f"| {found.ads:.2f} | {found.memory:,.0f} | {found.p50:.3f} | {found.p95:.3f} "
-                    f"| {found.warm:.3f} |",
-                    flush=True,
-                )
+        texts = [row.text for row in single]
+        settings = product(options.encoders, options.arithmetic, options.workers)
+        for encoder, arithmetic, workers in settings:
+            given = (file, texts, options.taxonomy, encoder, workers, arithmetic)
+            # A fresh process: memory and load time are those of this setting alone.
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                found = pool.submit(measure, *given).result()
+            print(
+                f"| {found.encoder} | {found.workers} | {found.arithmetic} | {found.load:.1f} "
+                f"| {found.ads:.2f} | {found.memory:,.0f} | {found.p50:.3f} | {found.p95:.3f} "
+                f"| {found.warm:.3f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
