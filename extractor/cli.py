@@ -434,6 +434,7 @@ def _load_engine(taxonomy: str, encoder: str) -> SkillExtractor:
     What is loaded stays until the command ends, so the garbage collector is spared looking through
     it time and again: a fifth of the time of a command for one ad.
     """
+    collects = gc.isenabled()
     gc.disable()
     try:
         from extractor import SkillExtractor
@@ -441,7 +442,8 @@ def _load_engine(taxonomy: str, encoder: str) -> SkillExtractor:
         return SkillExtractor.load(taxonomy, encoder=encoder)
     finally:
         gc.freeze()
-        gc.enable()
+        if collects:
+            gc.enable()
 
 
 def _read_text(file: str | None) -> str:

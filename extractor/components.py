@@ -18,7 +18,7 @@ from spacy.tokens import Doc, Span, SpanGroup
 from extractor.errors import ArtefactError
 from extractor.levels import Mastery, find_experience, find_mastery
 from extractor.linker import Link, Linker, LinkerModel, Named, Query, load_prior
-from extractor.mentions import LABEL_WORD, Mention
+from extractor.mentions import Mention
 from extractor.occupations import OccupationFinder
 from extractor.phrases import Phrase, candidate_phrases
 from extractor.qualifications import find_qualifications
@@ -180,19 +180,19 @@ class SkillSpans(Component[Found]):
             whole.spans.extend(
                 one._replace(start=one.start + shift, end=one.end + shift) for one in found.spans
             )
-            whole.possible.extend((start + shift, end + shift) for start, end in found.possible)
+            whole.possible.extend((a + shift, b + shift, p) for a, b, p in found.possible)
         return predictions
 
     def set_annotations(self, doc: Doc, prediction: Found) -> None:
         """Write `doc.spans["skill_spans"]`, in the order of the text.
 
         A span's `label_` is `SKILL` or `KNOWLEDGE`; spans of the two labels may nest. `attrs` holds
-        the list `score`, parallel to the spans, and `possible`, the [start, end] of all runs of
-        words that the linker is to look at.
+        the list `score`, parallel to the spans, and `possible`, the [start, end, probability] of
+        all runs of words that the linker is to look at.
         """
         group = _group(doc, "skill_spans", [(s.start, s.end, s.label) for s in prediction.spans])
         group.attrs["score"] = [span.probability for span in prediction.spans]
-        group.attrs["possible"] = [list(place) for place in prediction.possible]
+        group.attrs["possible"] = [list(run) for run in prediction.possible]
         doc.spans["skill_spans"] = group
 
 
@@ -209,34 +209,25 @@ class SkillLinker(Component[list[tuple[Sentence, Link]]]):
     def queries(self, doc: Doc) -> list[tuple[Sentence, Query]]:
         """The sentences of a document that may hold a skill, with their phrases and names.
 
-        A sentence without a span of the span finder and without a clear name is not looked at: of
-        416 such sentences (docs/linking.md) not one gave a right link.
+        A sentence in which the span finder holds no words possible, and without a clear name, is
+        not looked at: what that loses is in docs/linking.md.
         """
         _refuse_unprepared(doc)
         mentions = _mentions(doc, self.positions)
         starts = [mention.start for mention in mentions]
-        marks, runs = _marks(doc), _possible(doc)
+        marks = _marks(doc)
         begins = [start for start, _, _ in marks]
-        run_starts = [start for start, _ in runs]
         found = []
         for span in _asking_sentences(doc):
-            query = _query(
-                span,
-                mentions[_within(span, starts)],
-                marks[_within(span, begins)],
-                runs[_within(span, run_starts)],
-            )
-            clear = any(name.fit >= LABEL_WORD for name in query.exact.values())
-            if clear or query.marks or "skill_spans" not in doc.spans:
+            named, marked = mentions[_within(span, starts)], marks[_within(span, begins)]
+            query = _query(span, named, marked)
+            if query.may_ask or "skill_spans" not in doc.spans:
                 found.append((_sentence(span), query))
         return found
 
     def queries_of(self, docs: Iterable[Doc]) -> list[Query]:
         """One query a document, for documents that are one sentence, whatever its zone."""
-        return [
-            _query(doc[:], _mentions(doc, self.positions), _marks(doc), _possible(doc))
-            for doc in docs
-        ]
+        return [_query(doc[:], _mentions(doc, self.positions), _marks(doc)) for doc in docs]
 
     def predict(self, docs: Sequence[Doc]) -> list[list[tuple[Sentence, Link]]]:
         """Link all sentences of all documents in one batch."""
@@ -556,7 +547,6 @@ def _query(
     sentence: Span,
     mentions: Sequence[Mention],
     marks: Sequence[tuple[int, int, float]],
-    runs: Sequence[tuple[int, int]],
 ) -> Query:
     """What the linker looks at in a sentence: its words, phrases and the names in it."""
     within = [m for m in mentions if sentence.start_char <= m.start and m.end <= sentence.end_char]
@@ -566,7 +556,7 @@ def _query(
     # A part of a name is no phrase of its own: "ML" in "ML models".
     phrases = {
         phrase.text.lower(): phrase
-        for phrase in candidate_phrases(sentence, runs)
+        for phrase in candidate_phrases(sentence, [(start, end) for start, end, _ in marks])
         if not any(m.start <= phrase.start and phrase.end <= m.end for m in named)
     }
     names: dict[str, Phrase] = {}
@@ -582,21 +572,10 @@ def _query(
 
 
 def _marks(doc: Doc) -> list[tuple[int, int, float]]:
-    """Spans of the span finder, in the order of the text."""
+    """Runs of words that may name a skill, with their probability, in the order of the text."""
     if "skill_spans" not in doc.spans:
         return []
-    group = doc.spans["skill_spans"]
-    return [
-        (span.start_char, span.end_char, score)
-        for span, score in zip(group, group.attrs["score"], strict=True)
-    ]
-
-
-def _possible(doc: Doc) -> list[tuple[int, int]]:
-    """Runs of words that may name a skill, in the order of the text."""
-    if "skill_spans" not in doc.spans:
-        return []
-    return sorted((start, end) for start, end in doc.spans["skill_spans"].attrs["possible"])
+    return sorted((a, b, p) for a, b, p in doc.spans["skill_spans"].attrs["possible"])
 
 
 def _within(sentence: Span, starts: Sequence[int]) -> slice:

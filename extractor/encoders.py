@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -444,7 +445,7 @@ class CachedEncoder:
 
 
 class Memory(Generic[Value]):
-    """What was computed last for texts.
+    """What was computed last for texts; many threads may ask.
 
     Args:
         size: How many texts are remembered beside those of the present call.
@@ -453,6 +454,7 @@ class Memory(Generic[Value]):
     def __init__(self, size: int) -> None:
         self._size = size
         self._known: OrderedDict[str, Value] = OrderedDict()
+        self._lock = Lock()
 
     def clear(self) -> None:
         """Forget all texts."""
@@ -463,16 +465,18 @@ class Memory(Generic[Value]):
     ) -> list[Value]:
         """Look up texts; those that are not known are computed, all at once."""
         found = {}
-        for text in texts:
-            if text in self._known:
-                self._known.move_to_end(text)
-                found[text] = self._known[text]
+        with self._lock:
+            for text in texts:
+                if text in self._known:
+                    self._known.move_to_end(text)
+                    found[text] = self._known[text]
         unseen = [text for text in dict.fromkeys(texts) if text not in found]
         if unseen:
-            for text, value in zip(unseen, compute(unseen), strict=True):
-                found[text] = self._known[text] = value
-        while len(self._known) > self._size:
-            self._known.popitem(last=False)
+            found |= zip(unseen, compute(unseen), strict=True)
+            with self._lock:
+                self._known |= {text: found[text] for text in unseen}
+                while len(self._known) > self._size:
+                    self._known.popitem(last=False)
         return [found[text] for text in texts]
 
 

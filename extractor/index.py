@@ -3,7 +3,7 @@
 An index holds surface forms; a result holds concepts. Forms of one concept lie side by side,
 the preferred label first, so the best form of each concept is one `maximum.reduceat` away.
 Dense search is exact (`IndexFlatIP`): some 110,000 names need no approximation. The lexical
-side is BM25 over stemmed words. All is read by memory map, so processes share it.
+side is BM25 over stemmed words. What is large is read by memory map, so processes share it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import bm25s
 import faiss
@@ -189,7 +190,8 @@ class FormIndex:
             concepts: The concepts that it was built from, in the same order.
 
         Raises:
-            ArtefactError: A file is missing, damaged or of other concepts.
+            ArtefactError: A file is missing, damaged or of another number of concepts; that they
+                are the same, `load_index` checks by hash.
         """
         try:
             numbers = np.load(folder / "concepts.npy")
@@ -198,13 +200,16 @@ class FormIndex:
             )
             dense, means = (_read_flat(folder / name) for name in ("vectors.faiss", "means.faiss"))
             lexical = bm25s.BM25.load(str(folder / "bm25"), mmap=True)
-        except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+        except (OSError, RuntimeError, LookupError, ValueError, EOFError, BadZipFile) as error:
             raise ArtefactError(f"the index in {folder} is missing or damaged: {error}") from error
         searched = sum(concept.kind != "tool" for concept in concepts)
-        if (len(starts), means.ntotal) != (len(concepts), searched):
+        fits = (len(starts), means.ntotal) == (len(concepts), searched)
+        if not fits or starts.max(initial=-1) >= dense.ntotal:
             raise ArtefactError(f"the index in {folder} was built from other concepts")
         matcher = MentionMatcher.from_disk(folder / "names.arrow")
-        return cls(tuple(concepts), starts, bare, words, dense, means, lexical, matcher)
+        index = cls(tuple(concepts), starts, bare, words, dense, means, lexical, matcher)
+        _ = index._in_bytes  # now, so that processes that are forked later share it
+        return index
 
     @cached_property
     def is_tool(self) -> NDArray[np.bool_]:
@@ -286,7 +291,8 @@ class FormIndex:
             Of each concept the mean of its label's score and its best name's score.
         """
         table = self.lexical.scores
-        bounds = [table["indptr"][i : i + 2] for i in self.lexical.get_tokens_ids(tokens)]
+        known = self.lexical.get_tokens_ids([token for token in tokens if token])
+        bounds = [table["indptr"][i : i + 2] for i in known]
         if not bounds:
             return WordScores(np.zeros(0, np.int64), np.zeros(0, np.float32), len(self.concepts))
         # A text has words with two of a hundred names, so only these are summed up.
@@ -310,6 +316,7 @@ class FormIndex:
 
 
 def _vectors_of(index: faiss.IndexFlatIP) -> Vectors:
+    """Its vectors, a view that lives no longer than the index."""
     flat = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
     view: Vectors = flat.reshape(index.ntotal, index.d)
     return view

@@ -147,7 +147,7 @@ class Linear:
 class Search:
     """Finds the rows of a table with the largest inner products, in half the time of 32 bits.
 
-    Of the 25 nearest concepts of a sentence it finds .99, the five nearest always
+    Of the 25 concepts nearest to a sentence it finds .99, and all of the five nearest
     (docs/performance.md).
 
     Args:
@@ -156,7 +156,7 @@ class Search:
 
     def __init__(self, table: Tensor) -> None:
         largest = table.abs().amax(dim=0)
-        taken = Rounding.of(torch.stack([-largest, largest]), table)
+        taken = Rounding.of(torch.stack([-largest, largest]))
         self._write = taken.writer()
         self._products = Linear(table, torch.zeros(len(table)), taken)
 
@@ -214,7 +214,8 @@ class Int8Layers:
             The states behind the last layer, 0 for padding.
         """
         lengths, texts = torch.unique_consecutive(is_piece.sum(dim=1), return_counts=True)
-        groups = list(zip(texts.tolist(), lengths.tolist(), strict=True))
+        pairs = zip(texts.tolist(), lengths.tolist(), strict=True)
+        groups = [(count, pieces) for count, pieces in pairs if pieces]
         packed = states[is_piece]
         rows = states.new_zeros(_rounded(len(packed)), states.shape[-1])
         rows[: len(packed)] = packed
@@ -324,6 +325,8 @@ class Int8Convolutions:
         Returns:
             The states behind the last one, 0 for padding.
         """
+        if not is_piece.any():
+            return torch.zeros_like(states)
         # Texts follow each other with a row between them, so that they do not see each other.
         texts = torch.arange(len(states))[:, None].expand_as(is_piece)[is_piece]
         places = torch.arange(len(texts)) + texts + 1

@@ -25,6 +25,7 @@ means Excel. Below a threshold the answer is "no concept". All numbers stand in
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -38,6 +39,7 @@ from extractor.encoders import CachedEncoder
 from extractor.errors import ArtefactError
 from extractor.index import FormIndex, tokenize
 from extractor.interfaces import Vectors
+from extractor.mentions import LABEL_WORD
 from extractor.phrases import Phrase
 
 NEAREST = 25
@@ -77,7 +79,8 @@ class Query(NamedTuple):
         phrases: Its candidate phrases, offsets in the document.
         exact: Concepts whose name stands in the sentence, by position; each name is a phrase.
         refused: Concepts whose name stands in the sentence and means something else there.
-        marks: Spans that name a skill or knowledge, as (start, end, probability).
+        marks: Runs of words that may name a skill or knowledge, as (start, end, probability), in
+            the order of the text.
     """
 
     text: str
@@ -92,22 +95,27 @@ class Query(NamedTuple):
         """How probable it is that any words of the sentence name a skill."""
         return max((p for _, _, p in self.marks), default=0.0)
 
+    @property
+    def may_ask(self) -> bool:
+        """Whether any words of the sentence may name a skill, or a clear name stands in it."""
+        return bool(self.marks) or any(name.fit >= LABEL_WORD for name in self.exact.values())
+
     def marked(self) -> Vectors:
-        """How probable it is that each phrase names a skill: the share of it that a span covers.
+        """How probable it is that each phrase names a skill: the share of it that a run covers.
 
         Returns:
             Shape (phrases + 1,); the last number is that of the whole sentence.
         """
-        of_phrase = [
-            max(
-                (p * max(0, min(phrase.end, end) - max(phrase.start, start)))
-                / (phrase.end - phrase.start)
-                for start, end, p in self.marks
+        starts = [start for start, _, _ in self.marks]
+        longest = max((end - start for start, end, _ in self.marks), default=0)
+        of_phrase = []
+        for phrase in self.phrases:
+            first = bisect_left(starts, phrase.start - longest)
+            covered = (
+                p * (min(phrase.end, end) - max(phrase.start, start))
+                for start, end, p in self.marks[first : bisect_left(starts, phrase.end)]
             )
-            if self.marks
-            else 0.0
-            for phrase in self.phrases
-        ]
+            of_phrase.append(max(0.0, *covered, 0.0) / (phrase.end - phrase.start))
         of_phrase.append(self.asking)
         return np.asarray(of_phrase, dtype=np.float32)
 

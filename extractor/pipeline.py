@@ -15,6 +15,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from extractor.components import (
+    OCCUPATION_TEXT,
     Component,
     Occupations,
     Roles,
@@ -359,7 +360,8 @@ class SkillExtractor:
 
         Args:
             titles: Job titles.
-            texts: For each title what the ad says of the work, or "".
+            texts: For each title what the ad says of the work, or ""; the first 400 characters
+                count, as in an ad.
             k: How many occupations are returned at most.
 
         Raises:
@@ -375,7 +377,8 @@ class SkillExtractor:
         for number, (title, text) in enumerate(zip_longest(titles, texts or ()), start=1):
             JobPosting(id=f"title {number}", title=title, text=text or "-").check()
         occupations: Occupations = self.nlp.get_pipe("jobshift_occupations")  # type: ignore[assignment]
-        return occupations.rank(titles, [[text] for text in texts or [""] * len(titles)], k=k)
+        works = [[text[:OCCUPATION_TEXT]] for text in texts or [""] * len(titles)]
+        return occupations.rank(titles, works, k=k)
 
     def requirements(self, text: str, spans: Sequence[tuple[int, int]]) -> list[Requirement]:
         """Say how a text asks for what stands at given places.

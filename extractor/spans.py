@@ -53,7 +53,6 @@ LABELS = ("SKILL", "KNOWLEDGE")
 MAX_WIDTH = 16
 """Widest span in words; SkillSpan has two wider ones in a thousand."""
 
-
 SHAPES = ("lower", "upper", "title", "mixed", "digits", "other")
 """How a word is written: the encoder itself reads lower case only."""
 
@@ -89,11 +88,12 @@ class Found(NamedTuple):
 
     Attributes:
         spans: Chosen spans in the order of the text; those of one label do not overlap.
-        possible: Offsets of all runs of words that are at all possible, the chosen ones included.
+        possible: Offsets of all runs of words that are at all possible, the chosen ones included,
+            with the probability of the likelier label.
     """
 
     spans: list[FoundSpan]
-    possible: list[tuple[int, int]]
+    possible: list[tuple[int, int, float]]
 
 
 class Words(NamedTuple):
@@ -563,11 +563,7 @@ class SpanFinder:
         ]
 
     def _found(self, words: Sequence[Token], shift: int, runs: Sequence[Candidate]) -> Found:
-        def place(first: int, last: int) -> tuple[int, int]:
-            return words[first].idx - shift, words[last].idx + len(words[last]) - shift
-
-        spans = []
-        for run in decode(runs, self.thresholds):
+        def place(run: Candidate) -> tuple[int, int]:
             first, last = run.start, run.end - 1
             # SkillSpan has lost its brackets, so the model has not learned where they belong.
             inside = [word.text for word in words[first : last + 1]]
@@ -575,9 +571,18 @@ class SpanFinder:
                 last -= 1
             elif last > first and inside[0] == "(" and inside.count("(") > inside.count(")"):
                 first += 1
-            spans.append(FoundSpan(*place(first, last), LABELS[run.label], run.probability))
-        possible = {place(r.start, r.end - 1) for r in runs if r.probability >= POSSIBLE}
-        return Found(spans, sorted(possible))
+            return words[first].idx - shift, words[last].idx + len(words[last]) - shift
+
+        spans = [
+            FoundSpan(*place(run), LABELS[run.label], run.probability)
+            for run in decode(runs, self.thresholds)
+        ]
+        possible: dict[tuple[int, int], float] = {}
+        for run in runs:
+            if run.probability >= POSSIBLE:
+                at = place(run)
+                possible[at] = max(run.probability, possible.get(at, 0.0))
+        return Found(spans, sorted((*at, p) for at, p in possible.items()))
 
     def read(self, sentences: Sequence[Span]) -> list[list[Words]]:
         """Sentences in parts, as `read_words` gives them, read by the encoder all at once."""

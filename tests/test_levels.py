@@ -169,6 +169,37 @@ def test_names_do_not_tell_a_language(text: str, language: str | None) -> None:
     assert detect_language(text) == language
 
 
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        # Small words that English shares with others, and English names, do not make it English.
+        (
+            "Vi søger en bogholder til vores kontor i Aarhus. Du har ansvar for bilag, for moms "
+            "og for løn, og du arbejder tæt sammen med resten af teamet for at nå vores mål.",
+            "da",
+        ),
+        (
+            "Wij zoeken een ervaren magazijnmedewerker of chauffeur die in het weekend of "
+            "'s avonds kan werken. We bieden een vast contract of een tijdelijk contract.",
+            "nl",
+        ),
+        (
+            "Poszukujemy osoby do pracy w magazynie. Mile widziane doświadczenie, by od razu "
+            "zacząć. To praca dla osób, które chcą się uczyć, by po roku prowadzić własny zespół.",
+            "pl",
+        ),
+        (
+            "我们正在招聘一名软件工程师，负责 Internet of Things 平台的开发与维护，"
+            "熟悉 Python and SQL，具有良好的沟通能力和团队合作精神，"
+            "本科以上学历，有相关工作经验者优先考虑，待遇优厚。",
+            "zh",
+        ),
+    ],
+)
+def test_small_words_of_other_languages(text: str, language: str) -> None:
+    assert detect_language(text) == language
+
+
 UNITS = ["a", "a ", "[(", "(", "a'", "2 years ", "degree in ", "A. ", "<", "1 ", "experience in "]
 
 

@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="accurate")
     parser.add_argument("--empty", type=int, default=250, help="sentences without a skill")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--version", default="5")
+    parser.add_argument("--version", default="6")
     options = parser.parse_args()
 
     nlp = SkillExtractor.load(options.taxonomy, encoder=options.encoder).nlp
@@ -272,6 +272,12 @@ def main() -> None:
     print(f"{len(rows)} sentences; out of fold: calibration error {error:.4f}")
     linker.model = replace(linker.model, threshold=threshold)
     report(linker, "judged", held_out[: len(judged)])
+    passed_over = [row for row in held_out[: len(judged)] if not row.query.may_ask]
+    right, returned, total = counts(linker, passed_over, threshold)
+    print(
+        f"judged sentences that are not linked, since no words may name a skill: "
+        f"{len(passed_over)} with {total} concepts; {returned} would be returned, {right} right"
+    )
     report(linker, "empty", held_out[len(judged) :])
 
     regression = fit(rows)
