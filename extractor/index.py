@@ -281,6 +281,20 @@ class FormIndex:
         )
         return label, np.maximum.reduceat(cosines, firsts, axis=1)
 
+    @cached_property
+    def _postings(self) -> tuple[NDArray[np.int64], NDArray[np.int32], Vectors]:
+        """What BM25 knows of words: where each begins, the rows of names with it, their scores."""
+        table = self.lexical.scores
+        # Slices of a plain array cost a third of those of a memory map.
+        starts, names, scores = (np.asarray(table[n]) for n in ("indptr", "indices", "data"))
+        return starts, names, scores
+
+    @cached_property
+    def _owners(self) -> NDArray[np.int64]:
+        """Position of the concept that each name belongs to, shape (number of names,)."""
+        counts = np.diff(np.append(self.starts, self.dense.ntotal))
+        return np.repeat(np.arange(len(self.concepts)), counts)
+
     def lexical_scores(self, tokens: list[str]) -> WordScores:
         """BM25 of a text against the names of every concept.
 
@@ -290,22 +304,21 @@ class FormIndex:
         Returns:
             Of each concept the mean of its label's score and its best name's score.
         """
-        table = self.lexical.scores
+        starts, names, scores = self._postings
         known = self.lexical.get_tokens_ids([token for token in tokens if token])
-        bounds = [table["indptr"][i : i + 2] for i in known]
-        if not bounds:
+        if not known:
             return WordScores(np.zeros(0, np.int64), np.zeros(0, np.float32), len(self.concepts))
         # A text has words with two of a hundred names, so only these are summed up.
-        rows, values = (
-            np.concatenate([table[name][start:end] for start, end in bounds])
-            for name in ("indices", "data")
-        )
+        of_words = [slice(starts[word], starts[word + 1]) for word in known]
+        rows = np.concatenate([names[of_word] for of_word in of_words])
+        values = np.concatenate([scores[of_word] for of_word in of_words])
         order = np.argsort(rows, kind="stable")
-        firsts = np.flatnonzero(np.diff(rows[order], prepend=-1))
-        rows, of_names = rows[order][firsts], np.add.reduceat(values[order], firsts)
-        owners = np.searchsorted(self.starts, rows, side="right") - 1
-        firsts = np.flatnonzero(np.diff(owners, prepend=-1))
+        rows = rows[order]
+        firsts = np.flatnonzero(np.diff(rows, prepend=-1))
+        rows, of_names = rows[firsts], np.add.reduceat(values[order], firsts)
+        owners = self._owners[rows]
         is_label = (rows == self.starts[owners]) | (rows == self.bare[owners])
+        firsts = np.flatnonzero(np.diff(owners, prepend=-1))
         label, best = (
             np.maximum.reduceat(scores, firsts)
             for scores in (np.where(is_label, of_names, 0), of_names)

@@ -106,6 +106,7 @@ class _Parts(NamedTuple):
         in_zone: How much a duty counts in the zone of each.
         emphasis: How much each counts as a duty by its wording.
         kinds: Probability of each of `TASK_KINDS` for each clause, shape (clauses, 4).
+        clarity: How plain the kind of each is.
         is_duty: Probability that a clause describes the work.
         building: Clauses about building ML.
         using: Clauses that ask for the use of ML tools.
@@ -123,6 +124,7 @@ class _Parts(NamedTuple):
     in_zone: Floats
     emphasis: Floats
     kinds: Floats
+    clarity: Floats
     is_duty: Floats
     building: tuple[MLUse, ...]
     using: tuple[MLUse, ...]
@@ -344,6 +346,7 @@ class RoleClassifier:
                 in_zone=_floats(ZONE_WEIGHTS[clause.zone] for clause in clauses[i]),
                 emphasis=_floats(c.emphasis * _about_work(c.text) for c in clauses[i]),
                 kinds=kinds[rows],
+                clarity=kinds[rows].max(axis=1, initial=0.0) ** 2,
                 is_duty=is_duty[rows],
                 building=tuple(building),
                 using=tuple(using),
@@ -621,8 +624,7 @@ def _combine(parts: _Parts, removed: AbstractSet[Item] = frozenset()) -> RoleFea
     titled = bool(parts.title) and TITLE not in removed
     # A clause that could be of any kind says less than one whose kind is plain.
     counted = parts.in_zone * is_duty
-    clear = kinds.max(axis=1, initial=0.0) ** 2
-    weights = _clause_weights(stated, counted * parts.emphasis * clear)
+    weights = _clause_weights(stated, counted * parts.emphasis * parts.clarity)
     amount = float(np.where(np.isnan(stated), counted, 1.0).sum())
     probabilities = _title_probabilities(
         parts.by_title if titled else None,
@@ -633,7 +635,7 @@ def _combine(parts: _Parts, removed: AbstractSet[Item] = frozenset()) -> RoleFea
     augmented, skilled, manual = (float(p) for p in probabilities[2:])
     known = amount / (amount + 1.0)
     # What the ad says about the working time outweighs what the title suggests.
-    told = min(1.0, float(np.nansum(stated)))
+    told = min(1.0, float(np.where(np.isnan(stated), 0.0, stated).sum()))
     by_duties, by_name = known * (1.0 + told), 1.0 - 0.6 * told
     ml_title, data_title = parts.ml_title if titled else (0.0, 0.0)
     values = _ml_values(building, unlisted, len(parts.clauses)) | {
@@ -705,11 +707,11 @@ def _clause_weights(stated: Floats, free: Floats) -> Floats:
         stated: Shares, nan where none is stated.
         free: How much each counts that states none.
     """
-    free = np.where(np.isnan(stated), free, 0.0)
-    weights = np.nan_to_num(stated)
-    rest = max(0.0, 1.0 - float(weights.sum()))
-    if free.sum() > 0:
-        weights += rest * free / free.sum()
+    is_free = np.isnan(stated)
+    free, weights = np.where(is_free, free, 0.0), np.where(is_free, 0.0, stated)
+    rest, total = max(0.0, 1.0 - float(weights.sum())), float(free.sum())
+    if total > 0:
+        weights += rest / total * free
     total = float(weights.sum())
     return weights / total if total > 0 else weights
 

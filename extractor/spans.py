@@ -557,9 +557,11 @@ class SpanFinder:
             For each sentence what it holds, offsets in `sentence.text`; a span may lie within one
             of the other label.
         """
+        words = [words_of(sentence) for sentence in sentences]
+        found = self.candidates(self.read(sentences, words))
         return [
-            self._found(words_of(sentence), sentence.start_char, runs)
-            for sentence, runs in zip(sentences, self.candidates(self.read(sentences)), strict=True)
+            self._found(of_sentence, sentence.start_char, runs)
+            for sentence, of_sentence, runs in zip(sentences, words, found, strict=True)
         ]
 
     def _found(self, words: Sequence[Token], shift: int, runs: Sequence[Candidate]) -> Found:
@@ -584,12 +586,20 @@ class SpanFinder:
                 possible[at] = max(run.probability, possible.get(at, 0.0))
         return Found(spans, sorted((*at, p) for at, p in possible.items()))
 
-    def read(self, sentences: Sequence[Span]) -> list[list[Words]]:
-        """Sentences in parts, as `read_words` gives them, read by the encoder all at once."""
+    def read(
+        self, sentences: Sequence[Span], words: Sequence[Sequence[Token]] | None = None
+    ) -> list[list[Words]]:
+        """Sentences in parts, as `read_words` gives them, read by the encoder all at once.
+
+        Args:
+            sentences: Sentences of documents.
+            words: The words of each, as `words_of` gives them, where they are known.
+        """
+        words = words or [words_of(sentence) for sentence in sentences]
         readings = self.encoder.read([sentence.text for sentence in sentences])
         return [
-            read_words(words_of(sentence), sentence.start_char, reading)
-            for sentence, reading in zip(sentences, readings, strict=True)
+            read_words(of_sentence, sentence.start_char, reading)
+            for sentence, of_sentence, reading in zip(sentences, words, readings, strict=True)
         ]
 
     def candidates(self, sentences: Sequence[Sequence[Words]]) -> list[list[Candidate]]:
