@@ -15,6 +15,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -455,13 +456,17 @@ def _writing(folder: Path) -> Iterator[None]:
 
 def _hash_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of an index but its manifest, by path in the folder."""
-    hashes = {}
-    for path in sorted(folder.glob("*/**/*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            hashes[path.relative_to(folder).as_posix()] = digest
-    return hashes
+    paths = [path for path in sorted(folder.glob("*/**/*")) if path.is_file()]
+    with ThreadPoolExecutor() as pool:  # hashing lets other threads run
+        return {
+            path.relative_to(folder).as_posix(): digest
+            for path, digest in zip(paths, pool.map(_sha256, paths), strict=True)
+        }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_manifest(folder: Path) -> dict[str, object] | None:

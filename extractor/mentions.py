@@ -324,12 +324,12 @@ class MentionMatcher:
         """The longest name from a word on, by number, and the word behind it."""
         longest: dict[str, int] = self._longest  # type: ignore[attr-defined]
         numbers: dict[str, int] = self._numbers  # type: ignore[attr-defined]
-        widest = longest.get(_key(stems[first : first + 2]), 1)
-        for stop in range(min(first + widest, end), first, -1):
-            key = numbers.get(_key(stems[first:stop]))
-            if key is not None:
-                return key, stop
-        return None, first + 1
+        if first + 1 < end and (widest := longest.get(f"{stems[first]} {stems[first + 1]}")):
+            for stop in range(min(first + widest, end), first + 1, -1):
+                key = numbers.get(_key(stems[first:stop]))
+                if key is not None:
+                    return key, stop
+        return numbers.get(stems[first]), first + 1
 
     def _same(self, key: int, matched: Sequence[re.Match[str]]) -> list[Form]:
         texts = [_normal(match.group()) for match in matched]
