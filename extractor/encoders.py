@@ -378,8 +378,8 @@ class CachedEncoder:
 
     Args:
         encoder: The encoder that does the work.
-        size: How many vectors are remembered (1.5 kB each at 384 dimensions), and a tenth as many
-            readings (some 40 kB each).
+        size: How many vectors are remembered (1.5 kB each at 384 dimensions), and a twentieth as
+            many readings (some 40 kB each).
     """
 
     def __init__(self, encoder: Encoder, *, size: int = 20_000) -> None:
@@ -388,7 +388,7 @@ class CachedEncoder:
         self.dimension = encoder.dimension
         self.arithmetic: str = getattr(encoder, "arithmetic", "float32")
         self._vectors: Memory[Vectors] = Memory(size)
-        self._readings: Memory[Reading] = Memory(max(1, size // 10))
+        self._readings: Memory[Reading] = Memory(max(1, size // 20))
 
     def forget(self) -> None:
         """Forget all texts, as before the first one."""
@@ -448,7 +448,8 @@ class Memory(Generic[Value]):
     """What was computed last for texts; many threads may ask.
 
     Args:
-        size: How many texts are remembered beside those of the present call.
+        size: How many texts are remembered. Those that were asked for last are, up to four times as
+            many: the next component asks for the sentences of a large batch again.
     """
 
     def __init__(self, size: int) -> None:
@@ -475,7 +476,7 @@ class Memory(Generic[Value]):
             found |= zip(unseen, compute(unseen), strict=True)
             with self._lock:
                 self._known |= {text: found[text] for text in unseen}
-                while len(self._known) > self._size:
+                while len(self._known) > max(self._size, min(len(texts), 4 * self._size)):
                     self._known.popitem(last=False)
         return [found[text] for text in texts]
 
