@@ -516,8 +516,8 @@ def load_encoder(name: str) -> Encoder:
     Args:
         name: `accurate` (all-MiniLM-L6-v2 tuned on the words of ESCO), `fast` (a table of word
             pieces, trained alike), `minilm` (all-MiniLM-L6-v2 as it comes), `hashing` (a lexical
-            baseline), the folder of a sentence-transformers model, or a name that
-            sentence-transformers can find.
+            baseline), the folder of a sentence-transformers model, or a name on the hub,
+            ORGANISATION/NAME, that this machine can fetch.
 
     Raises:
         ArtefactError: The model is missing, damaged or cannot be loaded.
@@ -530,4 +530,9 @@ def load_encoder(name: str) -> Encoder:
         return MiniLMEncoder("all-MiniLM-L6-v2")
     if name == "hashing":
         return HashingEncoder()
+    if "/" not in name and not Path(name).is_dir():
+        raise ArtefactError(
+            f"there is no encoder {name!r}; give accurate, fast, minilm, hashing, the folder of a "
+            "sentence-transformers model, or a name on the hub as ORGANISATION/NAME"
+        )
     return SentenceTransformerEncoder(name, name)

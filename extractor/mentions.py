@@ -38,7 +38,7 @@ INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
 WORD = re.compile(
     rf"\.NET\b|(?<!\w)\.[Nn]et\b|&|\b[Cc][ \u00a0]\+\+|[^\W_]+(?:[{INVISIBLE}]+[^\W_]+)*(?:\+\+|#)?"
 )
-BREAK = re.compile(r"[.!?;:|•●▪]\s|\n\s*\n|\n\s*[-–*•●▪·]")
+BREAK = re.compile(r"[.!?;:|•●▪]\s|[()\[\]]|\n\s*\n|\n\s*[-–*•●▪·]")
 """Between two words: no name goes on behind it."""
 CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 CONJUNCTIONS = frozenset({"and", "or", "&"})

@@ -249,8 +249,10 @@ class SkillExtractor:
         Yields:
             One result an ad; for an ad that cannot be read, one with `error`.
         """
-        if isinstance(postings, str):
-            raise TypeError("extract_batch takes many ads; for a single text call extract")
+        if postings is None or isinstance(postings, str | JobPosting):
+            raise TypeError(
+                f"extract_batch takes many ads, not {postings!r:.80}; for a single one call extract"
+            )
         numbered = (_to_posting(item, number) for number, item in enumerate(postings, start=1))
         for batch in batches(numbered, batch_size):
             checked = [item if isinstance(item, JobResult) else _checked(item) for item in batch]

@@ -402,6 +402,9 @@ def _continues(line: str, following: str, width: int | None) -> bool:
     last = tail.rpartition(" ")[2].lower()
     if head[0].islower() and (last in _wordings().words["open_ends"] or tail[-1] in ",&/"):
         return True
+    # Within an item of a list, what goes on is indented, or begins small.
+    if _BULLET.match(line.lstrip()) and head[0].isupper() and not following[0].isspace():
+        return False
     if width is None or not (head[0].islower() or head[0].isupper() or head[0] in "(\"'“<"):
         return False
     # Hard wrapping fills a line: its end is one only if the next word found no room on it.

@@ -229,6 +229,16 @@ def test_hard_wrapped_paragraph_is_one_sentence() -> None:
         "The post is in Ghent.",
     ]
     assert sentences("python\nsql\njava\n") == ["python", "sql", "java"]
+    items = (
+        "* Repairs pumps and keeps a written record of each of the repairs\n"
+        "* Teaches apprentices and writes a plan of work for every one of them\n"
+        "* Reads drawings of the pipes, the valves and the filters of the city\n"
+        "Experience with chlorine is a plus. No experience with boilers needed.\n"
+    )
+    assert sentences(items)[-2:] == [
+        "Experience with chlorine is a plus.",
+        "No experience with boilers needed.",
+    ]
     assert sentences("Good command of\nspreadsheets") == ["Good command of\nspreadsheets"]
 
 
