@@ -40,7 +40,7 @@ PLAIN_WORDS = frozenset(
         "your",
     }
 )
-"""Words of English prose that no other of these languages has: "of", "for", "to" and "by" are words
+"""Words of English prose that are rare in the other languages: "of", "for", "to" and "by" are words
 of Dutch, Danish and Polish as well."""
 
 PLAIN_SHARE = 0.08
