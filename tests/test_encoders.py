@@ -119,3 +119,27 @@ def test_vectors_in_8_bits_are_near_those_of_the_model():
     for one, two in zip(first, other, strict=True):
         # The word pieces' vectors are not rounded but by bfloat16, where the processor has it.
         np.testing.assert_allclose(one.windows[0], two.windows[0], atol=0.02)
+
+
+def test_a_name_that_is_none_is_refused_without_a_network():
+    with pytest.raises(ArtefactError, match="there is no encoder 'acurate'; give accurate"):
+        load_encoder("acurate")
+
+
+def test_the_sentences_of_a_large_batch_are_remembered():
+    calls = []
+
+    class Counting(HashingEncoder):
+        def encode(self, texts):
+            calls.append(list(texts))
+            return super().encode(texts)
+
+    encoder = CachedEncoder(Counting(16), size=2)
+    texts = [f"sentence {number}" for number in range(6)]
+    encoder.encode(texts)
+    encoder.encode(texts)
+    assert calls == [texts]
+    encoder.encode(["another"])
+    encoder.encode(texts[-1:])
+    encoder.encode(texts[:1])
+    assert calls[1:] == [["another"], texts[:1]]

@@ -51,6 +51,8 @@ def found(text):
         ("services in Go or Python", [("Go", "m:go"), ("Python", "m:python")]),
         ("advanced Excel", [("Excel", "m:excel")]),
         ("SAP and Excel", [("SAP", "m:sap"), ("Excel", "m:excel")]),
+        ("maintain power (equipment)", []),
+        ("statistics (Power BI)", [("Power BI", "m:powerbi")]),
         ("teams of twelve", []),
     ],
 )

@@ -103,6 +103,9 @@ def test_link_and_requirements_refuse_what_extract_refuses(mini_engine, text):
 def test_batch_size_of_nothing_is_refused(mini_engine):
     with pytest.raises(ValueError, match="at least 1"):
         list(mini_engine.extract_batch([JobPosting(id="1", text="Python")], batch_size=0))
+    for single in ("Python", JobPosting(id="1", text="Python"), None):
+        with pytest.raises(TypeError, match="for a single one call extract"):
+            list(mini_engine.extract_batch(single))
 
 
 @pytest.mark.parametrize(
