@@ -224,12 +224,15 @@ class SkillExtractor:
 
         Raises:
             InvalidPostingError: The text is empty, too long or broken.
-            TypeError: It is neither a text nor a posting, or a posting with a title beside it.
+            TypeError: It is neither a text nor a posting, or a posting with a title beside it, or
+                title or id is no string.
         """
         if not isinstance(text, str | JobPosting):
             raise TypeError(f"an ad is a text or a JobPosting, not {text!r:.80}")
         if isinstance(text, JobPosting) and title is not None:
             raise TypeError("a posting has its own title: JobPosting(id=…, text=…, title=…)")
+        if not isinstance(title, str | None) or not isinstance(id, str):
+            raise TypeError(f"title and id are strings, not {title!r:.80} and {id!r:.80}")
         posting = (
             text if isinstance(text, JobPosting) else JobPosting(id=id, text=text, title=title)
         )

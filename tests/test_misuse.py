@@ -100,6 +100,12 @@ def test_link_and_requirements_refuse_what_extract_refuses(mini_engine, text):
         mini_engine.requirements(text, [(0, 1)])
 
 
+@pytest.mark.parametrize("options", [{"title": 5}, {"title": float("nan")}, {"id": None}])
+def test_title_and_id_are_strings(mini_engine, options):
+    with pytest.raises(TypeError, match="title and id are strings"):
+        mini_engine.extract("Python", **options)
+
+
 def test_batch_size_of_nothing_is_refused(mini_engine):
     with pytest.raises(ValueError, match="at least 1"):
         list(mini_engine.extract_batch([JobPosting(id="1", text="Python")], batch_size=0))
