@@ -34,6 +34,9 @@ NAMES_SHARE = 0.75
 """From this share of its letters in capitalised words on, a text is a list of names, which look
 like any language; but not where it is written in capitals throughout."""
 
+LIST_SHARE = 0.75
+"""From so many commas and line ends a word on, a text is a list of single words, mostly tools."""
+
 PLAIN_WORDS = frozenset(
     {
         *("and", "from", "our", "that", "the", "their", "they", "this", "which", "with", "you"),
@@ -63,6 +66,7 @@ LANGUAGE_NAMES = {
 _NO_WORDS = re.compile(r"https?://\S+|www\.\S+|[\w.+-]{1,64}@\S{1,64}|[\d_]+")
 _NAME = re.compile(r"(?<!\w)[^\W\d_a-zß-öø-ÿ]\w*[a-z]\w*|(?<!\w)[A-Z]{1,5}(?!\w)")
 _WORD = re.compile(r"[^\W\d_]+")
+_BETWEEN = re.compile(r"[,;/|•·\n]")
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
@@ -87,7 +91,7 @@ def detect_language(text: str) -> str | None:
 
     Returns:
         The code of ISO 639-1, or None if the text is too short to tell, or hardly more than a list
-        of names.
+        of names or of single words.
     """
     words = _NO_WORDS.sub(" ", mask_markup(text))
     if sum(_count_letters(name) for name in _NAME.findall(words)) > NAMES_SHARE * _count_letters(
@@ -103,6 +107,8 @@ def detect_language(text: str) -> str | None:
     plain = sum(compress(sizes, map(_is_plain, passages)))
     if plain >= ENGLISH_SHARE * total:
         return ENGLISH
+    if len(_BETWEEN.findall(words)) >= LIST_SHARE * len(_WORD.findall(words)):
+        return None
     letters: Counter[str] = Counter()
     for passage, size in zip(passages, sizes, strict=True):
         letters[str(_identifier().classify(passage)[0])] += size

@@ -162,6 +162,19 @@ def test_language(text: str, language: str | None) -> None:
             None,
         ),
         ("- Python\n" * 40, None),
+        (
+            "python, sql, docker, kubernetes, terraform, ansible, jenkins, pandas, numpy, "
+            "scikit-learn, pytorch, tensorflow, airflow, dbt, kafka",
+            None,
+        ),
+        (
+            "PYTHON, SQL, DOCKER, KUBERNETES, TERRAFORM, ANSIBLE, JENKINS, PANDAS, NUMPY, KAFKA",
+            None,
+        ),
+        (
+            "- Entwicklung von Datenbanken\n- Betreuung der Kunden\n- Erstellung von Berichten\n",
+            None,
+        ),
         ("WIR SUCHEN EINEN MITARBEITER FUER UNSER LAGER IN BERLIN MIT VIEL ERFAHRUNG " * 2, "de"),
     ],
 )
