@@ -115,7 +115,7 @@ class Query(NamedTuple):
                 p * (min(phrase.end, end) - max(phrase.start, start))
                 for start, end, p in self.marks[first : bisect_left(starts, phrase.end)]
             )
-            of_phrase.append(max(0.0, *covered, 0.0) / (phrase.end - phrase.start))
+            of_phrase.append(max(0.0, max(covered, default=0.0)) / (phrase.end - phrase.start))
         of_phrase.append(self.asking)
         return np.asarray(of_phrase, dtype=np.float32)
 
@@ -270,7 +270,7 @@ class Linker:
             np.concatenate([text[None], phrases])
             for text, phrases in zip(texts, parts, strict=True)
         ]
-        # The search costs much, so phrases that no span covers are not searched; what the others
+        # The search costs much, so phrases that no run covers are not searched; what the others
         # find is compared with them, too.
         marked = [query.marked() for query in queries]
         searched = [

@@ -24,7 +24,7 @@ import numpy as np
 from extractor.components import SkillLinker, batches
 from extractor.encoders import CachedEncoder
 from extractor.interfaces import Vectors
-from extractor.pipeline import SkillExtractor, make_doc
+from extractor.pipeline import SkillExtractor, make_doc, run_pipes
 from extractor.zones import mask_markup
 from training.judged import is_held_out, read_judged
 from training.rows import read_rows
@@ -61,27 +61,24 @@ def of_experts(encoder: CachedEncoder, rows: Sequence[dict[str, Any]]) -> Iterat
 
 def of_ads(engine: SkillExtractor, rows: Sequence[dict[str, Any]]) -> Iterator[Vectors]:
     """Vectors of found spans, a batch at a time."""
-    with engine.nlp.select_pipes(enable=["jobshift_zones", "jobshift_spans"]):
-        for batch in batches(rows, 16):
-            docs = [make_doc(engine.nlp, mask_markup(row["text"])) for row in batch]
-            texts: list[str] = []
-            places: list[list[tuple[int, int]]] = []
-            for doc in engine.nlp.pipe(docs):
-                found = list(doc.spans["skill_spans"])
-                for sentence in doc.spans["sentences"]:
-                    start, end = sentence.start_char, sentence.end_char
-                    inside = [
-                        (span.start_char - start, span.end_char - start)
-                        for span in found
-                        if start <= span.start_char
-                        and span.end_char <= end
-                        and len(span) <= LONGEST
-                    ]
-                    if inside:
-                        texts.append(sentence.text)
-                        places.append(inside)
-            if texts:
-                yield np.concatenate(engine.resources.encoder.encode_parts(texts, places)[1])
+    for batch in batches(rows, 16):
+        docs = (make_doc(engine.nlp, mask_markup(row["text"])) for row in batch)
+        texts: list[str] = []
+        places: list[list[tuple[int, int]]] = []
+        for doc in run_pipes(engine.nlp, docs, ("jobshift_zones", "jobshift_spans")):
+            found = list(doc.spans["skill_spans"])
+            for sentence in doc.spans["sentences"]:
+                start, end = sentence.start_char, sentence.end_char
+                inside = [
+                    (span.start_char - start, span.end_char - start)
+                    for span in found
+                    if start <= span.start_char and span.end_char <= end and len(span) <= LONGEST
+                ]
+                if inside:
+                    texts.append(sentence.text)
+                    places.append(inside)
+        if texts:
+            yield np.concatenate(engine.resources.encoder.encode_parts(texts, places)[1])
 
 
 def main() -> None:

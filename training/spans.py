@@ -179,20 +179,24 @@ def read_marked(data: Path, *, held_out: bool) -> list[Row]:
 
     Returns:
         Rows with `text` and `spans`.
+
+    Raises:
+        ValueError: A line names an ad that is not there, or has a mark that cannot be read.
     """
-    ads = {row["id"]: row["text"] for row in read_rows(data / "ads/ads.jsonl")}
+    ads = {row["id"]: mask_markup(row["text"]) for row in read_rows(data / "ads/ads.jsonl")}
     rows: list[Row] = []
-    for line in MARKED.read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(MARKED.read_text(encoding="utf-8").splitlines(), start=1):
         ad, start, end, marks = line.split("\t")
+        spans = MARK.findall(marks)
+        if ad not in ads or len(spans) != len(marks.split()):
+            raise ValueError(f"{MARKED}, line {number}: {ad} is no ad, or a mark of {marks!r} none")
         if is_held_out(ad) == held_out:
-            spans = [MARK.fullmatch(mark) for mark in marks.split()]
             rows.append(
                 {
-                    "text": mask_markup(ads[ad])[int(start) : int(end)],
+                    "text": ads[ad][int(start) : int(end)],
                     "spans": [
-                        {"label": MARKS[m[1]], "start": int(m[2]), "end": int(m[3])}
-                        for m in spans
-                        if m
+                        {"label": MARKS[label], "start": int(first), "end": int(last)}
+                        for label, first, last in spans
                     ],
                 }
             )
@@ -495,25 +499,27 @@ def main() -> None:
             begin_as_minilm(network.layers)
         return SpanFinder(network, CachedEncoder(encoder, size=1), version=options.version)
 
-    known: dict[tuple[str, str], tuple[list[Example], list[Example]]] = {}
-    of_trades = read_marked(options.data, held_out=True)
+    known: dict[tuple[str, str], tuple[list[Example], list[Example], list[Example]]] = {}
 
-    def examples(finder: SpanFinder, split: str) -> tuple[list[Example], list[Example]]:
-        # Alike for all finders that go on from one encoder.
+    def examples(
+        finder: SpanFinder, split: str
+    ) -> tuple[list[Example], list[Example], list[Example]]:
+        # Of SkillSpan, of Sayfullina and marked ones, alike for all finders of one encoder.
         key = finder.encoder.name, split
         if key not in known:
             spans = read_rows(options.data / f"skillspan/{split}.jsonl")
             places = read_rows(options.data / f"sayfullina/{split}.jsonl")
+            marked = read_marked(options.data, held_out=split == "dev")
             known[key] = (
                 labelled(nlp, finder, spans, "spans"),
                 labelled(nlp, finder, places, "place"),
+                labelled(nlp, finder, marked, "soft"),
             )
         return known[key]
 
     def report(name: str, finder: SpanFinder) -> dict[str, float]:
-        spans, places = examples(finder, "dev")
+        spans, places, marked = examples(finder, "dev")
         figures = fit_decision(finder, spans, places)
-        marked = labelled(nlp, finder, of_trades, "spans")
         candidates = finder.candidates([[example.words] for example in marked])
         found = [decode(runs, finder.thresholds) for runs in candidates]
         for label, kind in enumerate(LABELS):
@@ -529,7 +535,7 @@ def main() -> None:
         teacher = new_finder(minilm, LAYERS, seed)
         path = options.teachers / f"{seed}.safetensors"
         if not path.exists():
-            spans, places = examples(teacher, "train")
+            spans, places, _ = examples(teacher, "train")
             train(teacher.network, [*spans, *places], epochs=TEACHER_EPOCHS, seed=seed)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_weights(path, teacher.network.state_dict())
@@ -542,10 +548,9 @@ def main() -> None:
     finder = new_finder(load_encoder(options.encoder), options.layers, options.seed)
     if isinstance(finder.network.layers, TransformerLayers):
         inherit(finder.network, teachers[0].network)
-    spans, places = examples(finder, "train")
+    spans, places, marked = examples(finder, "train")
     sentences = ad_sentences(nlp, options.data / "ads/ads.jsonl", options.ads, options.seed)
     soft = taught(teachers, finder, sentences)
-    marked = labelled(nlp, finder, read_marked(options.data, held_out=False), "soft")
     learned = [*spans, *places, *marked, *soft]
     train(finder.network, learned, epochs=options.epochs, seed=options.seed)
     report("student", finder)
