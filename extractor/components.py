@@ -44,6 +44,8 @@ for _name in ("jobshift_title", "jobshift_experience", "jobshift_occupations", "
     if not Doc.has_extension(_name):
         Doc.set_extension(_name, default=None)
 
+TEXT = "jobshift_text"
+"""Where the text of a document lies in its `user_data`."""
 OCCUPATION_TEXT = 400
 """Characters about the work from which on no further sentence counts for the occupation."""
 OCCUPATIONS = 5
@@ -102,8 +104,9 @@ class Zones(Component[tuple[list[Zone], list[Sentence]]]):
                     "jobshift_zones must stand before the parser, which keeps to its sentences: "
                     'nlp.add_pipe("jobshift_zones", first=True)'
                 )
-            zones = find_zones(doc.text, doc._.jobshift_title)
-            layouts.append((zones, split_sentences(doc.text, zones)))
+            text = text_of(doc)
+            zones = find_zones(text, doc._.jobshift_title)
+            layouts.append((zones, split_sentences(text, zones)))
         return layouts
 
     def set_annotations(self, doc: Doc, prediction: tuple[list[Zone], list[Sentence]]) -> None:
@@ -127,7 +130,7 @@ class Mentions(Component[list[Mention]]):
 
     def predict(self, docs: Sequence[Doc]) -> list[list[Mention]]:
         """Find the names in each document, those included that are not meant as such."""
-        return [self.resources.index.skills.matcher.read(doc.text) for doc in docs]
+        return [self.resources.index.skills.matcher.read(text_of(doc)) for doc in docs]
 
     def set_annotations(self, doc: Doc, prediction: list[Mention]) -> None:
         """Write `doc.spans["mentions"]`.
@@ -218,11 +221,12 @@ class SkillLinker(Component[list[tuple[Sentence, Link]]]):
         marks = _marks(doc)
         begins = [start for start, _, _ in marks]
         found = []
-        for span in _asking_sentences(doc):
+        spans = list(_asking_sentences(doc))
+        for span, sentence in zip(spans, _sentences(doc, spans), strict=True):
             named, marked = mentions[_within(span, starts)], marks[_within(span, begins)]
             query = _query(span, named, marked)
             if query.may_ask or "skill_spans" not in doc.spans:
-                found.append((_sentence(span), query))
+                found.append((sentence, query))
         return found
 
     def queries_of(self, docs: Iterable[Doc]) -> list[Query]:
@@ -402,7 +406,7 @@ class Roles(Component[tuple[RoleAssessment, tuple[TaskMatch, ...]]]):
             )
             sentences = sentences_of(doc)
             title = title_of(doc, sentences) or None
-            ads.append(RoleInput(title, doc.text, sentences, occupations))
+            ads.append(RoleInput(title, text_of(doc), sentences, occupations))
         return ads
 
     def predict(self, docs: Sequence[Doc]) -> list[tuple[RoleAssessment, tuple[TaskMatch, ...]]]:
@@ -437,9 +441,18 @@ def set_sentence_starts(doc: Doc, starts: Sequence[int]) -> None:
     doc.from_array(["SENT_START"], values[:-1].astype(np.uint64))  # type: ignore[arg-type]
 
 
+def text_of(doc: Doc) -> str:
+    """The text of a document, which spaCy puts together from the tokens each time."""
+    text: str | None = doc.user_data.get(TEXT)
+    # A part of a document that is made one of its own may come with the text of the whole.
+    if text is None or not len(doc) or len(text) != doc[-1].idx + len(doc[-1].text_with_ws):
+        text = doc.user_data[TEXT] = doc.text
+    return text
+
+
 def sentences_of(doc: Doc) -> list[Sentence]:
     """The sentences of a document as plain records."""
-    return [_sentence(span) for span in _sentence_spans(doc)]
+    return _sentences(doc, _sentence_spans(doc))
 
 
 def title_of(doc: Doc, sentences: Sequence[Sentence]) -> str:
@@ -511,9 +524,13 @@ def _refuse_unprepared(doc: Doc) -> None:
         raise ArtefactError("jobshift_linker needs jobshift_mentions before it")
 
 
-def _sentence(span: Span) -> Sentence:
-    zone = cast("ZoneLabel", span.label_ or "other")
-    return Sentence(span.start_char, span.end_char, span.text, zone)
+def _sentences(doc: Doc, spans: Iterable[Span]) -> list[Sentence]:
+    text, sentences = text_of(doc), []
+    for span in spans:
+        start, end = span.start_char, span.end_char
+        zone = cast("ZoneLabel", span.label_ or "other")
+        sentences.append(Sentence(start, end, text[start:end], zone))
+    return sentences
 
 
 def _span(doc: Doc, start: int, end: int, label: str, kb_id: str = "") -> Span:

@@ -45,6 +45,8 @@ TOGETHER = 1024
 """Word pieces, padding included, of texts that are read at once: what a core's cache holds."""
 LAYERS, MINILM_WIDTH, MINILM_HEADS = 6, 384, 12
 """Layers of MiniLM, numbers of its states, and attention heads of a layer."""
+SHARED = 0
+"""Layers of MiniLM behind which the span finder goes on with layers of its own."""
 
 Value = TypeVar("Value")
 
@@ -101,6 +103,7 @@ class MiniLMEncoder:
         name: Name that stands in provenance and manifests.
         tuned: Weights to be added to those of the package, made by `training.encoder`.
         integers: Whether 8-bit integers may be used.
+        shared: Layers behind which `read` tells the states, for layers of others to go on.
 
     Raises:
         ArtefactError: The package of the model is missing, or a file is damaged.
@@ -112,6 +115,7 @@ class MiniLMEncoder:
         tuned: Path | None = None,
         *,
         integers: bool = True,
+        shared: int = SHARED,
     ) -> None:
         import torch
         from safetensors.torch import load_file
@@ -123,6 +127,7 @@ class MiniLMEncoder:
         self.name = name
         self.dimension = MINILM_WIDTH
         self._tokenizer = load_tokenizer(folder)
+        self._shared = shared
         self._half = has_bfloat16()
         self._embeddings: Any = None
         changes, ranges = split_ranges(read_weights(tuned)) if tuned is not None else ({}, {})
@@ -132,7 +137,10 @@ class MiniLMEncoder:
             for key, change in changes.items():
                 weights[key] = weights[key] + change
             layers = below(weights, "encoder.layer.")
-            self._integers: Any = Int8Layers(layers, ranges, MINILM_HEADS)
+            self._lower, self._upper = (
+                Int8Layers(layers, ranges, MINILM_HEADS, chosen)
+                for chosen in (slice(shared), slice(shared, None))
+            )
             # The tables are copied out of the file, of which nothing else is needed any more.
             tables = below(weights, "embeddings.")
             self._embeddings = Embeddings({name: table.clone() for name, table in tables.items()})
@@ -167,8 +175,8 @@ class MiniLMEncoder:
         """Read texts; see `ContextEncoder.read`."""
         encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         found: list[list[tuple[Vectors, Vectors]]] = [[] for _ in texts]
-        for stretches, firsts, lasts in self._run([encoding.ids for encoding in encodings]):
-            for (row, length), below, above in zip(stretches, firsts, lasts, strict=True):
+        for stretches, shared, lasts in self._run([encoding.ids for encoding in encodings]):
+            for (row, length), below, above in zip(stretches, shared, lasts, strict=True):
                 found[row].append((below[:length], above[:length]))
         readings = []
         for encoding, windows in zip(encodings, found, strict=True):
@@ -190,7 +198,7 @@ class MiniLMEncoder:
 
         Yields:
             For each of some stretches the number of its text and its length in pieces, with a mark
-            before and behind; and the states before the first layer and behind the last one, of
+            before and behind; and the states behind the shared layers and behind the last one, of
             shape (stretches, pieces, dimension). Stretches of a text come in its order.
         """
         stretches = [
@@ -208,7 +216,7 @@ class MiniLMEncoder:
             yield lengths, *self._states(pieces)
 
     def _states(self, pieces: NDArray[np.int64]) -> tuple[Vectors, Vectors]:
-        """States before the first layer and behind the last one.
+        """States behind the shared layers and behind the last one.
 
         Args:
             pieces: Word pieces, padded with 0, shape (texts, pieces).
@@ -218,14 +226,15 @@ class MiniLMEncoder:
         ids = torch.from_numpy(pieces)
         if self._embeddings is not None:
             with torch.inference_mode():
-                first = self._embeddings(ids)
-                return first.numpy(), self._integers(first, ids > 0).numpy()
+                shared = self._lower(self._embeddings(ids), ids > 0)
+                return shared.numpy(), self._upper(shared, ids > 0).numpy()
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._half):
             output = self._model(
                 input_ids=ids, attention_mask=(ids > 0).long(), output_hidden_states=True
             )
-        first, *_, last = output.hidden_states
-        return first.float().numpy(), last.float().numpy()
+        # The first of these are the states before any layer.
+        shared, last = output.hidden_states[self._shared], output.hidden_states[-1]
+        return shared.float().numpy(), last.float().numpy()
 
 
 class Embeddings:

@@ -2,8 +2,9 @@
 
 An index holds surface forms; a result holds concepts. Forms of one concept lie side by side,
 the preferred label first, so the best form of each concept is one `maximum.reduceat` away.
-Dense search is exact (`IndexFlatIP`): some 110,000 names need no approximation. The lexical
-side is BM25 over stemmed words. What is large is read by memory map, so processes share it.
+Concepts are searched by the mean of their names, without an approximation by cells or graphs: some
+15,000 need none. The lexical side is BM25 over stemmed words. What is large is read by memory map,
+so processes share it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import bm25s
@@ -30,22 +31,35 @@ import Stemmer
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 import taxonomies
 from extractor.encoders import encode, load_encoder
 from extractor.errors import ArtefactError
-from extractor.int8 import Search, is_able
+from extractor.int8 import Search, Table, is_able
 from extractor.interfaces import Encoder, Vectors
 from extractor.mentions import MentionMatcher, surface_forms
 from taxonomies import Concept, Taxonomy
 from taxonomies.records import SKILL_KINDS
 from taxonomies.text import base_name
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raised whenever files or the rules that names are matched by change."""
 ENCODE_AT_ONCE = 4096
 MANY = 2000
 """Concepts from which on they are searched in 8-bit integers."""
+DAMAGED = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    EOFError,
+    BadZipFile,
+    SafetensorError,
+)
+"""What reading a damaged file can raise."""
 NUMBERS = np.dtype([("start", "<i8"), ("bare", "<i8"), ("label_words", "<f4")])
 """What an index holds of each concept; see `FormIndex`."""
 
@@ -81,7 +95,11 @@ class WordScores(NamedTuple):
 
     def best(self, count: int) -> NDArray[np.int64]:
         """Positions of the concepts with the highest scores, at most so many."""
-        return self.concepts[np.argsort(-self.scores, kind="stable")[:count]]
+        scores, concepts = self.scores, self.concepts
+        if len(scores) > count:
+            least = np.partition(scores, -count)[-count]
+            scores, concepts = scores[scores >= least], concepts[scores >= least]
+        return concepts[np.argsort(-scores, kind="stable")[:count]]
 
     def standardised(self, concepts: NDArray[np.int64]) -> Vectors:
         """Scores of some concepts in standard deviations from the mean of all."""
@@ -104,8 +122,9 @@ class FormIndex:
         bare: Row of the label without its bracketed qualifier, the label's own row where it
             has none, shape (len(concepts),).
         label_words: Number of words in each concept's label, without stop words.
-        dense: Exact inner-product index over the forms' unit vectors.
-        means: The same over one vector for each concept that is no tool: the mean of its forms'.
+        forms: The forms' unit vectors.
+        means: Exact inner-product index over one vector for each concept that is no tool: the mean
+            of its forms'.
         lexical: BM25 over the forms' words.
         matcher: Finds the forms in text, word for word.
     """
@@ -114,15 +133,10 @@ class FormIndex:
     starts: NDArray[np.int64]
     bare: NDArray[np.int64]
     label_words: Vectors
-    dense: faiss.IndexFlatIP
+    forms: Table
     means: faiss.IndexFlatIP
     lexical: bm25s.BM25
     matcher: MentionMatcher
-
-    @property
-    def vectors(self) -> Vectors:
-        """The forms' vectors, shape (number of forms, dimension); a view, not a copy."""
-        return _vectors_of(self.dense)
 
     @classmethod
     def build(
@@ -153,8 +167,6 @@ class FormIndex:
             if progress is not None:
                 progress(start + len(batch), len(distinct))
         of_names = vectors[[row_of[name] for name in names]]
-        dense = faiss.IndexFlatIP(encoder.dimension)
-        dense.add(of_names)
         starts, bare = _rows(concepts)
         sums = np.add.reduceat(of_names, starts, axis=0)
         sums = sums[[concept.kind != "tool" for concept in concepts]]
@@ -165,15 +177,16 @@ class FormIndex:
         matcher = MentionMatcher.build(concepts)
         labels = tokenize([base_name(concept.label) for concept in concepts])
         words = np.fromiter(map(len, labels), dtype=np.float32)
-        return cls(tuple(concepts), starts, bare, words, dense, means, lexical, matcher)
+        forms = Table.of(of_names)
+        return cls(tuple(concepts), starts, bare, words, forms, means, lexical, matcher)
 
     def to_disk(self, folder: Path) -> None:
         """Write the index into an empty or missing folder."""
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            faiss.write_index(self.dense, str(folder / "vectors.faiss"))
+            save_file(self.forms._asdict(), folder / "forms.safetensors")
             faiss.write_index(self.means, str(folder / "means.faiss"))
-        except RuntimeError as error:  # how faiss reports a full disk
+        except (RuntimeError, SafetensorError) as error:  # how they report a full disk
             raise OSError(f"the vectors in {folder}: {error}") from error
         numbers = np.empty(len(self.concepts), dtype=NUMBERS)
         numbers["start"], numbers["bare"] = self.starts, self.bare
@@ -199,16 +212,17 @@ class FormIndex:
             starts, bare, words = (
                 np.ascontiguousarray(numbers[name]) for name in ("start", "bare", "label_words")
             )
-            dense, means = (_read_flat(folder / name) for name in ("vectors.faiss", "means.faiss"))
+            forms = Table(**load_file(folder / "forms.safetensors"))
+            means = _read_flat(folder / "means.faiss")
             lexical = bm25s.BM25.load(str(folder / "bm25"), mmap=True)
-        except (OSError, RuntimeError, LookupError, ValueError, EOFError, BadZipFile) as error:
+        except DAMAGED as error:
             raise ArtefactError(f"the index in {folder} is missing or damaged: {error}") from error
         searched = sum(concept.kind != "tool" for concept in concepts)
         fits = (len(starts), means.ntotal) == (len(concepts), searched)
-        if not fits or starts.max(initial=-1) >= dense.ntotal:
+        if not fits or starts.max(initial=-1) >= len(forms.scales):
             raise ArtefactError(f"the index in {folder} was built from other concepts")
         matcher = MentionMatcher.from_disk(folder / "names.arrow")
-        index = cls(tuple(concepts), starts, bare, words, dense, means, lexical, matcher)
+        index = cls(tuple(concepts), starts, bare, words, forms, means, lexical, matcher)
         _ = index._in_bytes  # now, so that processes that are forked later share it
         return index
 
@@ -272,15 +286,14 @@ class FormIndex:
             Cosine with the label, and with the best name (the label included), both of shape
             (queries, n).
         """
-        ends = np.append(self.starts[1:], self.dense.ntotal)[positions]
+        ends = np.append(self.starts[1:], len(self.forms.scales))[positions]
         counts = ends - self.starts[positions]
         firsts = np.cumsum(counts) - counts
         rows = np.repeat(self.starts[positions] - firsts, counts) + np.arange(counts.sum())
-        cosines = vectors @ self.vectors[rows].T
-        label = np.maximum(
-            cosines[:, firsts], cosines[:, firsts + self.bare[positions] - self.starts[positions]]
-        )
-        return label, np.maximum.reduceat(cosines, firsts, axis=1)
+        cosines = self.forms.products(rows, vectors)
+        bare = firsts + self.bare[positions] - self.starts[positions]
+        label = np.maximum(cosines[firsts], cosines[bare])
+        return label.T, np.maximum.reduceat(cosines, firsts, axis=0).T
 
     @cached_property
     def _postings(self) -> tuple[NDArray[np.int64], NDArray[np.int32], Vectors]:
@@ -293,8 +306,15 @@ class FormIndex:
     @cached_property
     def _owners(self) -> NDArray[np.int64]:
         """Position of the concept that each name belongs to, shape (number of names,)."""
-        counts = np.diff(np.append(self.starts, self.dense.ntotal))
+        counts = np.diff(np.append(self.starts, len(self.forms.scales)))
         return np.repeat(np.arange(len(self.concepts)), counts)
+
+    @cached_property
+    def _is_label(self) -> NDArray[np.bool_]:
+        """Which names are labels, with or without their qualifier, shape (number of names,)."""
+        found = np.zeros(len(self.forms.scales), dtype=np.bool_)
+        found[self.starts] = found[self.bare] = True
+        return found
 
     def lexical_scores(self, tokens: list[str]) -> WordScores:
         """BM25 of a text against the names of every concept.
@@ -315,14 +335,13 @@ class FormIndex:
         values = np.concatenate([scores[of_word] for of_word in of_words])
         order = np.argsort(rows, kind="stable")
         rows = rows[order]
-        firsts = np.flatnonzero(np.diff(rows, prepend=-1))
+        firsts = _firsts(rows)
         rows, of_names = rows[firsts], np.add.reduceat(values[order], firsts)
         owners = self._owners[rows]
-        is_label = (rows == self.starts[owners]) | (rows == self.bare[owners])
-        firsts = np.flatnonzero(np.diff(owners, prepend=-1))
+        firsts = _firsts(owners)
         label, best = (
             np.maximum.reduceat(scores, firsts)
-            for scores in (np.where(is_label, of_names, 0), of_names)
+            for scores in (of_names * self._is_label[rows], of_names)
         )
         return WordScores(
             owners[firsts], ((label + best) / 2).astype(np.float32), len(self.concepts)
@@ -334,6 +353,11 @@ def _vectors_of(index: faiss.IndexFlatIP) -> Vectors:
     flat = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
     view: Vectors = flat.reshape(index.ntotal, index.d)
     return view
+
+
+def _firsts(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Where each run of equal values begins, of at least one value."""
+    return np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
 
 
 def _read_flat(path: Path) -> faiss.IndexFlatIP:

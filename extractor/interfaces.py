@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 
+AT_ONCE = 2**20
+"""Numbers of a matrix that tells which word pieces belong to which places."""
+
 
 @runtime_checkable
 class Encoder(Protocol):
@@ -42,9 +45,9 @@ class Reading(NamedTuple):
         vector: What `Encoder.encode` gives for the text, shape (dimension,).
         offsets: Where each word piece stands in the text, shape (pieces, 2), ascending.
         states: What each word piece means where it stands, shape (pieces, dimension).
-        windows: What word pieces are before any layer, for models with layers of their own: one
-            array for each stretch of the text that is read at once, of shape (its pieces with a
-            mark before and behind, width).
+        windows: What word pieces are behind some of the encoder's layers, for models that go on
+            with layers of their own: one array for each stretch of the text that is read at once,
+            of shape (its pieces with a mark before and behind, width).
     """
 
     vector: Vectors
@@ -63,12 +66,17 @@ class Reading(NamedTuple):
             the text.
         """
         bounds = np.asarray(places, dtype=np.int64).reshape(-1, 2)
-        first = np.searchsorted(self.offsets[:, 1], bounds[:, 0], side="right")
-        stop = np.searchsorted(self.offsets[:, 0], bounds[:, 1], side="left")
-        sums = np.zeros((len(self.states) + 1, self.states.shape[1]), dtype=np.float32)
-        np.cumsum(self.states, axis=0, dtype=np.float32, out=sums[1:])
-        found = sums[np.maximum(first, stop)] - sums[first]
-        found[stop <= first] = self.vector
+        first = np.searchsorted(self.offsets[:, 1], bounds[:, :1], side="right")
+        stop = np.searchsorted(self.offsets[:, 0], bounds[:, 1:], side="left")
+        states, numbers = self.states.astype(np.float32), np.arange(len(self.states))
+        found = np.empty((len(bounds), self.states.shape[1]), dtype=np.float32)
+        # A product takes half the time of running sums, and memory for places times word pieces.
+        step = max(1, AT_ONCE // max(1, len(states)))
+        for start in range(0, len(bounds), step):
+            rows = slice(start, start + step)
+            inside = (first[rows] <= numbers) & (numbers < stop[rows])
+            found[rows] = inside.astype(np.float32) @ states
+        found[(stop <= first)[:, 0]] = self.vector
         return unit(found)
 
 

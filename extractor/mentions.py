@@ -336,6 +336,7 @@ class MentionMatcher:
         return [form for form in self._forms(key) if _same_words(form, texts)]  # type: ignore[attr-defined]
 
 
+@lru_cache(maxsize=10_000)
 def _normal(word: str) -> str:
     """A word of a text as it is compared: small, without what cannot be seen."""
     return "and" if word == "&" else word.lower().translate(_UNSEEN)

@@ -12,7 +12,7 @@ import csv
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from extractor.ai_skills import (
     AIVocabulary,
@@ -71,6 +72,8 @@ OCCUPATION_TRUST = 0.4
 
 OCCUPATION_CLASSES_VERSION = "1.0.0"
 _EPSILON = 0.02
+_NOTHING = 1e-300
+"""A sum below which nothing is shared out."""
 _TITLE_EPSILON = 0.15
 """Bounds of a title's probability: alone it never settles what the duties can contradict."""
 
@@ -133,6 +136,10 @@ class _Parts(NamedTuple):
 
 MODELS = Path(__file__).parent / "models" / "roles"
 """Holds a folder for each encoder of ours that a model was trained on."""
+
+CLASSES: tuple[RoleClass, ...] = ("created", "augmented", "threatened", "unaffected")
+ML_VALUES = ("ml_duties", "ml_skills", "ml_density", "ml_unlisted", "uses_ml_tools")
+"""Features that tell of building and using ML."""
 
 TITLE, OCCUPATION = "title", "occupation"
 Item = str | tuple[int, int]
@@ -252,13 +259,17 @@ def _title_of(ad: RoleInput) -> str:
 # --- Decision -------------------------------------------------------------------------------
 
 
-def _log_odds(probability: float, bound: float = _EPSILON) -> float:
-    clipped = min(max(probability, bound), 1.0 - bound)
-    return math.log(clipped / (1.0 - clipped))
+def _log_odds(probabilities: Floats, bound: float = _EPSILON) -> Floats:
+    clipped = np.clip(probabilities, bound, 1.0 - bound)
+    return np.asarray(np.log(clipped / (1.0 - clipped)))
 
 
-def _sigmoid(value: float) -> float:
-    return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, value))))
+def _sigmoid(values: Floats) -> Floats:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(values, -30.0, 30.0))))
+
+
+def _likeliest(probabilities: Mapping[RoleClass, float]) -> RoleClass:
+    return max(probabilities, key=lambda label: probabilities[label])
 
 
 class RoleClassifier:
@@ -386,34 +397,39 @@ class RoleClassifier:
         pairs = np.array([vectors[text][n] for text, n in places], dtype=np.float32).reshape(shape)
         return pairs[:, 0], pairs[:, 1]
 
-    def _score(self, step: str, values: dict[str, float]) -> float:
+    def _score(self, step: str, values: Mapping[str, Any]) -> Any:
         weights = self.model.steps[step]
         return weights["bias"] + sum(weights[name] * values[name] for name in FEATURES[step])
 
-    def probabilities(self, features: RoleFeatures) -> dict[RoleClass, float]:
-        """Probability of each class, by the steps of the definition in their order."""
+    def _probabilities(self, values: Mapping[str, Floats]) -> Floats:
+        """Probability of each of `CLASSES`, by the steps of the definition in their order.
+
+        Args:
+            values: Values of features, each of shape (ads,).
+
+        Returns:
+            Shape (ads, 4).
+        """
         created, threatened, augmented = (
-            _sigmoid(self._score(step, features.values))
-            for step in ("created", "threatened", "augmented")
+            _sigmoid(self._score(step, values)) for step in ("created", "threatened", "augmented")
         )
-        return {
-            "created": created,
-            "augmented": (1 - created) * (1 - threatened) * augmented,
-            "threatened": (1 - created) * threatened,
-            "unaffected": (1 - created) * (1 - threatened) * (1 - augmented),
-        }
+        rest = (1 - created) * (1 - threatened)
+        return np.stack(
+            [created, rest * augmented, (1 - created) * threatened, rest * (1 - augmented)], axis=1
+        )
+
+    def probabilities(self, features: RoleFeatures) -> dict[RoleClass, float]:
+        """Probability of each class."""
+        values = {name: np.array([value]) for name, value in features.values.items()}
+        found: list[float] = self._probabilities(values)[0].tolist()
+        return dict(zip(CLASSES, found, strict=True))
 
     def nearest(self, features: RoleFeatures) -> MainRoleClass:
         """The main class that fits best, also where the label is `unaffected`."""
-        probabilities = self.probabilities(features)
-        label = max(probabilities, key=lambda name: probabilities[name])
+        label = _likeliest(self.probabilities(features))
         if label != "unaffected":
             return label
         return "threatened" if self._score("nearest", features.values) > 0 else "augmented"
-
-    def _label(self, features: RoleFeatures) -> RoleClass:
-        probabilities = self.probabilities(features)
-        return max(probabilities, key=lambda name: probabilities[name])
 
     def _assess(
         self, ad: RoleInput, features: RoleFeatures
@@ -428,7 +444,7 @@ class RoleClassifier:
                 ),
                 tasks,
             )
-        label = self._label(features)
+        label = _likeliest(probabilities)
         channel: Channel | None = None
         notes = []
         if label == "threatened":
@@ -458,34 +474,36 @@ class RoleClassifier:
         label's probability most, and are then rid of what they do not need.
         """
         distinct = list(dict.fromkeys(items))
+        own = CLASSES.index(label)
 
-        def without(removed: Sequence[Item]) -> RoleFeatures:
-            return _combine(features.parts, frozenset(removed))
+        def tried(removals: Sequence[Sequence[Item]]) -> tuple[Floats, NDArray[np.bool_]]:
+            left = _without(features.parts, [frozenset(removed) for removed in removals])
+            found = self._probabilities(left.values)
+            return found[:, own], found.argmax(axis=1) != own
 
-        def found(removed: Sequence[Item]) -> tuple[tuple[int, ...], RoleClass | None]:
+        def flipped(removed: Sequence[Item]) -> tuple[tuple[int, ...], RoleClass | None]:
+            left = _without(features.parts, [frozenset(removed)])
             places = tuple(i for i, item in enumerate(items) if item in removed)
-            return places, self._label(without(removed))
+            return places, CLASSES[int(self._probabilities(left.values)[0].argmax())]
 
         for size in (1, 2):
-            tried = [
-                (self.probabilities(left)[label], removed)
-                for removed in combinations(distinct, size)
-                if self._label(left := without(removed)) != label
-            ]
-            if tried:
-                return found(min(tried)[1] if size == 1 else min(tried, key=lambda t: t[0])[1])
+            removals = list(combinations(distinct, size))
+            if removals:
+                probabilities, is_other = tried(removals)
+                if is_other.any():
+                    return flipped(removals[np.where(is_other, probabilities, np.inf).argmin()])
         removed: list[Item] = []
         while len(removed) < min(MAX_REMOVED, len(distinct)):
-            rest = [item for item in distinct if item not in removed]
-            removed.append(
-                min(rest, key=lambda item: self.probabilities(without([*removed, item]))[label])
-            )
-            if len(removed) > 2 and self._label(without(removed)) != label:
+            more = [[*removed, item] for item in distinct if item not in removed]
+            probabilities, is_other = tried(more)
+            best = int(probabilities.argmin())
+            removed = more[best]
+            if len(removed) > 2 and is_other[best]:
                 for item in removed[:-1]:
                     fewer = [other for other in removed if other != item]
-                    if self._label(without(fewer)) != label:
+                    if tried([fewer])[1].all():
                         removed = fewer
-                return found(removed)
+                return flipped(removed)
         return (), None
 
     def _evidence(
@@ -575,18 +593,18 @@ class RoleClassifier:
             other = _combine(parts, frozenset([TITLE, OCCUPATION] if item == TITLE else [item]))
             weight = abs(steps[step][name] * (bare.values[name] - other.values[name]))
             add(item, text, points_to, weight, item, note, source)
-        routine = parts.kinds[:, :2].sum(axis=1)
+        routine, odds = _log_odds(parts.kinds[:, :2].sum(axis=1)), _log_odds(parts.kinds)
         for i, clause in enumerate(parts.clauses):
             share = float(features.weights[i])
             kind = int(parts.kinds[i].argmax())
             points_to = ("threatened", "threatened", "augmented", "unaffected")[kind]
             if points_to == "threatened":
                 weight = steps["threatened"]["routine_duties"] * share
-                weight *= _log_odds(float(routine[i]))
+                weight *= float(routine[i])
                 note = f"routine work ({TASK_KINDS[kind]})"
             else:
                 weight = steps["augmented"]["knowledge_duties"] * share
-                weight *= abs(_log_odds(float(parts.kinds[i][kind])))
+                weight *= abs(float(odds[i, kind]))
                 note = ("analysis, judgement or contact", "hands-on work")[kind - 2]
             if clause.share is not None:
                 note += f", {clause.share:.0%} of the time"
@@ -599,63 +617,84 @@ class RoleClassifier:
         return [item for item, _ in kept], tuple(reason for _, reason in kept)
 
 
+class _Left(NamedTuple):
+    """What is left of an ad without some of its parts, for several choices of these.
+
+    Attributes:
+        values: Value of each feature in `FEATURES`, shape (choices,).
+        title_probabilities: Probability of each of `TITLE_CLASSES`, shape (choices, 5).
+        weights: Share of each clause in the work, shape (choices, clauses).
+        amount: Evidence in duties, in clauses, shape (choices,).
+    """
+
+    values: dict[str, Floats]
+    title_probabilities: Floats
+    weights: Floats
+    amount: Floats
+
+
 def _combine(parts: _Parts, removed: AbstractSet[Item] = frozenset()) -> RoleFeatures:
     """Features of an ad, or of what is left of it without some of its parts."""
-    building, using, unlisted = parts.building, parts.using, parts.unlisted
-    kinds, is_duty, stated = parts.kinds, parts.is_duty, parts.stated
-    places = [item for item in removed if not isinstance(item, str)]
-    if places:
-        gone = [i for i, c in enumerate(parts.clauses) if (c.start, c.end) in removed]
-        is_duty, stated = is_duty.copy(), stated.copy()
-        is_duty[gone], stated[gone] = 0.0, np.nan
-        building, using = (
-            tuple(
-                use
-                for use in uses
-                if not any(
-                    (use.clause.start, use.clause.end) == place
-                    or (use.mentions[0].start, use.mentions[0].end) == place
-                    for place in places
-                )
-            )
-            for uses in (building, using)
-        )
-        unlisted = {i: score for i, score in unlisted.items() if i not in gone}
-    titled = bool(parts.title) and TITLE not in removed
+    left = _without(parts, [removed])
+    values = {name: float(of_choice[0]) for name, of_choice in left.values.items()}
+    return RoleFeatures(
+        values, parts, left.title_probabilities[0], left.weights[0], float(left.amount[0])
+    )
+
+
+def _without(parts: _Parts, removals: Sequence[AbstractSet[Item]]) -> _Left:
+    """What is left of an ad without each of some sets of its parts."""
+    gone = np.zeros((len(removals), len(parts.clauses)), dtype=np.bool_)
+    rows_at: dict[Item, list[int]] = {}
+    for row, clause in enumerate(parts.clauses):
+        rows_at.setdefault((clause.start, clause.end), []).append(row)
+    for choice, removed in enumerate(removals):
+        for item in removed:
+            gone[choice, rows_at.get(item, [])] = True
+    is_duty = np.where(gone, 0.0, parts.is_duty)
+    stated = np.where(gone, np.nan, parts.stated)
+    is_stated = ~np.isnan(stated)
     # A clause that could be of any kind says less than one whose kind is plain.
     counted = parts.in_zone * is_duty
     weights = _clause_weights(stated, counted * parts.emphasis * parts.clarity)
-    amount = float(np.where(np.isnan(stated), counted, 1.0).sum())
-    probabilities = _title_probabilities(
-        parts.by_title if titled else None,
-        np.zeros(len(TITLE_CLASSES)) if OCCUPATION in removed else parts.votes,
+    amount = np.where(is_stated, 1.0, counted).sum(axis=1)
+    titled = np.array([bool(parts.title) and TITLE not in removed for removed in removals])
+    probabilities = np.stack(
+        [
+            _title_probabilities(
+                parts.by_title if is_titled else None,
+                np.zeros(len(TITLE_CLASSES)) if OCCUPATION in removed else parts.votes,
+            )
+            for is_titled, removed in zip(titled, removals, strict=True)
+        ]
     )
-    cognitive, physical, knowledge, situated = (float(k) for k in _shares(weights, kinds))
-    threatened = float(probabilities[1] / max(1e-9, 1.0 - probabilities[0]))
-    augmented, skilled, manual = (float(p) for p in probabilities[2:])
+    cognitive, physical, knowledge, situated = _shares(weights, parts.kinds).T
+    created, threatened, augmented, skilled, manual = probabilities.T
     known = amount / (amount + 1.0)
     # What the ad says about the working time outweighs what the title suggests.
-    told = min(1.0, float(np.where(np.isnan(stated), 0.0, stated).sum()))
+    told = np.minimum(1.0, np.where(is_stated, stated, 0.0).sum(axis=1))
     by_duties, by_name = known * (1.0 + told), 1.0 - 0.6 * told
-    ml_title, data_title = parts.ml_title if titled else (0.0, 0.0)
-    values = _ml_values(building, unlisted, len(parts.clauses)) | {
-        "ml_title": ml_title,
-        "data_title": data_title,
-        "title_threatened": by_name * _log_odds(threatened, _TITLE_EPSILON),
-        "title_augmented": by_name
-        * _log_odds(augmented / max(1e-9, augmented + skilled + manual), _TITLE_EPSILON),
-        "title_nearest": _log_odds(
-            (threatened + manual) / max(1e-9, threatened + manual + augmented + skilled)
-        ),
+    ml_title, data_title = parts.ml_title
+
+    def share(one: Floats, other: Floats) -> Floats:
+        return np.asarray(one / np.maximum(1e-9, one + other))
+
+    values = _ml_values(parts, removals) | {
+        "ml_title": ml_title * titled,
+        "data_title": data_title * titled,
+        "title_threatened": by_name
+        * _log_odds(threatened / np.maximum(1e-9, 1.0 - created), _TITLE_EPSILON),
+        "title_augmented": by_name * _log_odds(share(augmented, skilled + manual), _TITLE_EPSILON),
+        "title_nearest": _log_odds(share(threatened + manual, augmented + skilled)),
         "routine_duties": by_duties * _log_odds(cognitive + physical),
-        "knowledge_duties": by_duties * _log_odds(knowledge / max(1e-9, knowledge + situated)),
-        "uses_ml_tools": min(1.0, sum(use.weight for use in using)),
+        "knowledge_duties": by_duties * _log_odds(share(knowledge, situated)),
     }
-    return RoleFeatures(values, parts, probabilities, weights, amount)
+    return _Left(values, probabilities, weights, amount)
 
 
 def _shares(weights: Floats, kinds: Floats) -> Floats:
-    return np.asarray(weights @ kinds) if len(weights) else np.zeros(len(TASK_KINDS))
+    """Share of each kind of duty, shape (…, 4), of those of clauses, shape (…, clauses)."""
+    return np.asarray(weights @ kinds)
 
 
 def _repeats(title: str | None, clause: Clause) -> bool:
@@ -676,20 +715,36 @@ def _ml_title(title: str, vocabulary: AIVocabulary) -> tuple[float, float]:
     )
 
 
-def _ml_values(
-    building: Sequence[MLUse], unlisted: dict[int, float], clauses: int
-) -> dict[str, float]:
-    strength: dict[str, float] = {}
-    for use in building:
-        for mention in use.mentions:
-            strength[mention.concept] = max(strength.get(mention.concept, 0.0), use.weight)
-    duties = sum(use.weight for use in building if use.duty)
-    return {
-        "ml_duties": math.log1p(min(duties, 8.0)),
-        "ml_skills": math.log1p(min(sum(strength.values()), 8.0)),
-        "ml_density": min(1.0, 4.0 * sum(use.weight for use in building) / max(clauses, 4)),
-        "ml_unlisted": math.log1p(min(sum(unlisted.values()), 4.0)),
-    }
+def _ml_values(parts: _Parts, removals: Sequence[AbstractSet[Item]]) -> dict[str, Floats]:
+    """What is left of building and using ML without each of some sets of parts."""
+
+    def places(use: MLUse) -> set[Item]:
+        first = use.mentions[0]
+        return {(use.clause.start, use.clause.end), (first.start, first.end)}
+
+    building, using = ([(use, places(use)) for use in u] for u in (parts.building, parts.using))
+    unlisted = [
+        (score, (parts.clauses[row].start, parts.clauses[row].end))
+        for row, score in parts.unlisted.items()
+    ]
+    found = np.zeros((len(ML_VALUES), len(removals)))
+    for choice, removed in enumerate(removals):
+        strength: dict[str, float] = {}
+        duties = weight = 0.0
+        for use, at in building:
+            if at.isdisjoint(removed):
+                weight += use.weight
+                duties += use.weight * use.duty
+                for mention in use.mentions:
+                    strength[mention.concept] = max(strength.get(mention.concept, 0.0), use.weight)
+        found[:, choice] = (
+            math.log1p(min(duties, 8.0)),
+            math.log1p(min(sum(strength.values()), 8.0)),
+            min(1.0, 4.0 * weight / max(len(parts.clauses), 4)),
+            math.log1p(min(sum(s for s, at in unlisted if at not in removed), 4.0)),
+            min(1.0, sum(use.weight for use, at in using if at.isdisjoint(removed))),
+        )
+    return dict(zip(ML_VALUES, found, strict=True))
 
 
 @lru_cache(maxsize=10_000)
@@ -704,16 +759,14 @@ def _clause_weights(stated: Floats, free: Floats) -> Floats:
     """Share of each clause in the work: as stated, and the rest spread over the other duties.
 
     Args:
-        stated: Shares, nan where none is stated.
-        free: How much each counts that states none.
+        stated: Shares, nan where none is stated, shape (…, clauses).
+        free: How much each counts that states none, of the same shape.
     """
     is_free = np.isnan(stated)
     free, weights = np.where(is_free, free, 0.0), np.where(is_free, 0.0, stated)
-    rest, total = max(0.0, 1.0 - float(weights.sum())), float(free.sum())
-    if total > 0:
-        weights += rest / total * free
-    total = float(weights.sum())
-    return weights / total if total > 0 else weights
+    rest = np.maximum(0.0, 1.0 - weights.sum(axis=-1, keepdims=True))
+    weights += rest * free / np.maximum(free.sum(axis=-1, keepdims=True), _NOTHING)
+    return np.asarray(weights / np.maximum(weights.sum(axis=-1, keepdims=True), _NOTHING))
 
 
 def _floats(values: Iterable[float]) -> Floats:

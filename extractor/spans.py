@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,7 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from spacy.tokens import Span, Token
+from spacy.attrs import IDX, IS_SPACE, LENGTH  # type: ignore[import-not-found]
+from spacy.tokens import Span
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -96,6 +98,25 @@ class Found(NamedTuple):
     possible: list[tuple[int, int, float]]
 
 
+class Places(NamedTuple):
+    """Where the words of a sentence stand.
+
+    Attributes:
+        text: The sentence.
+        starts: Offset of each word in it, shape (words,).
+        ends: Offset behind each, shape (words,).
+    """
+
+    text: str
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    def words(self, first: int = 0, stop: int | None = None) -> list[str]:
+        """The words of a run, or all."""
+        bounds = zip(self.starts[first:stop].tolist(), self.ends[first:stop].tolist(), strict=True)
+        return [self.text[start:end] for start, end in bounds]
+
+
 class Words(NamedTuple):
     """Words of a sentence, or of a part of a long one, as numbers.
 
@@ -145,6 +166,7 @@ class Candidate(NamedTuple):
     probability: float
 
 
+@lru_cache(maxsize=10_000)
 def shape_of(word: str) -> int:
     """Position in `SHAPES` of how a word is written."""
     if any(character.isdigit() for character in word):
@@ -160,22 +182,20 @@ def shape_of(word: str) -> int:
     return SHAPES.index(name)
 
 
-def read_words(words: Sequence[Token], start: int, reading: Reading) -> list[Words]:
+def read_words(places: Places, reading: Reading) -> list[Words]:
     """Turn a sentence into numbers.
 
     Args:
-        words: Its tokens without blanks.
-        start: Offset of the sentence in the document.
+        places: Where its words stand.
         reading: The sentence as the encoder has read it.
 
     Returns:
         Its parts: one, or more if it is long, none if it has no words.
     """
-    begins = np.array([token.idx - start for token in words], dtype=np.int64)
-    ends = begins + np.array([len(token) for token in words], dtype=np.int64)
-    first = np.searchsorted(reading.offsets[:, 1], begins, side="right")
-    stop = np.maximum(first, np.searchsorted(reading.offsets[:, 0], ends, side="left"))
-    shapes = np.array([shape_of(token.text) for token in words], dtype=np.int64)
+    first = np.searchsorted(reading.offsets[:, 1], places.starts, side="right")
+    stop = np.searchsorted(reading.offsets[:, 0], places.ends, side="left")
+    stop = np.maximum(first, stop)
+    shapes = np.fromiter(map(shape_of, places.words()), dtype=np.int64)
     window = np.minimum(first // WINDOW, len(reading.windows) - 1)
     parts = []
     for number in range(len(reading.windows)):
@@ -184,9 +204,9 @@ def read_words(words: Sequence[Token], start: int, reading: Reading) -> list[Wor
         # Signs that the encoder does not know have no pieces, so there may be many of them.
         for at in range(0, len(inside), WINDOW):
             rows = inside[at : at + WINDOW]
-            places = np.stack([first[rows], stop[rows]], axis=1) - shift
+            pieces = np.stack([first[rows], stop[rows]], axis=1) - shift
             states = reading.windows[number]
-            parts.append(Words(states, np.minimum(places, len(states) - 1), shapes[rows]))
+            parts.append(Words(states, np.minimum(pieces, len(states) - 1), shapes[rows]))
     return parts
 
 
@@ -557,23 +577,22 @@ class SpanFinder:
             For each sentence what it holds, offsets in `sentence.text`; a span may lie within one
             of the other label.
         """
-        words = [words_of(sentence) for sentence in sentences]
-        found = self.candidates(self.read(sentences, words))
-        return [
-            self._found(of_sentence, sentence.start_char, runs)
-            for sentence, of_sentence, runs in zip(sentences, words, found, strict=True)
-        ]
+        places = [words_of(sentence) for sentence in sentences]
+        found = self.candidates(self.read(places))
+        return [self._found(*pair) for pair in zip(places, found, strict=True)]
 
-    def _found(self, words: Sequence[Token], shift: int, runs: Sequence[Candidate]) -> Found:
+    def _found(self, places: Places, runs: Sequence[Candidate]) -> Found:
+        starts, ends = places.starts.tolist(), places.ends.tolist()
+
         def place(run: Candidate) -> tuple[int, int]:
             first, last = run.start, run.end - 1
             # SkillSpan has lost its brackets, so the model has not learned where they belong.
-            inside = [word.text for word in words[first : last + 1]]
+            inside = places.words(first, last + 1)
             if last > first and inside[-1] == ")" and inside.count(")") > inside.count("("):
                 last -= 1
             elif last > first and inside[0] == "(" and inside.count("(") > inside.count(")"):
                 first += 1
-            return words[first].idx - shift, words[last].idx + len(words[last]) - shift
+            return starts[first], ends[last]
 
         spans = [
             FoundSpan(*place(run), LABELS[run.label], run.probability)
@@ -586,21 +605,14 @@ class SpanFinder:
                 possible[at] = max(run.probability, possible.get(at, 0.0))
         return Found(spans, sorted((*at, p) for at, p in possible.items()))
 
-    def read(
-        self, sentences: Sequence[Span], words: Sequence[Sequence[Token]] | None = None
-    ) -> list[list[Words]]:
+    def read(self, sentences: Sequence[Places]) -> list[list[Words]]:
         """Sentences in parts, as `read_words` gives them, read by the encoder all at once.
 
         Args:
-            sentences: Sentences of documents.
-            words: The words of each, as `words_of` gives them, where they are known.
+            sentences: Where the words of each stand, as `words_of` gives it.
         """
-        words = words or [words_of(sentence) for sentence in sentences]
         readings = self.encoder.read([sentence.text for sentence in sentences])
-        return [
-            read_words(of_sentence, sentence.start_char, reading)
-            for sentence, of_sentence, reading in zip(sentences, words, readings, strict=True)
-        ]
+        return list(map(read_words, sentences, readings))
 
     def candidates(self, sentences: Sequence[Sequence[Words]]) -> list[list[Candidate]]:
         """All runs of words that are not plainly none, with calibrated probabilities.
@@ -622,25 +634,26 @@ class SpanFinder:
             ):
                 probable = marginals(self.network(make_batch([parts[n][1] for n in numbers])))
             places = (probable > FAINT).nonzero()
-            values = probable[places.unbind(1)].tolist()
-            for (place, label, start, width), value in zip(places.tolist(), values, strict=True):
+            calibrated = self._calibrated(places[:, 1], probable[places.unbind(1)])
+            for (place, label, start, width), value in zip(
+                places.tolist(), calibrated.tolist(), strict=True
+            ):
                 number = numbers[place]
                 first = shifts[number] + start
-                runs[parts[number][0]].append(
-                    Candidate(first, first + width + 1, label, self._calibrated(label, value))
-                )
+                runs[parts[number][0]].append(Candidate(first, first + width + 1, label, value))
         return runs
 
-    def _calibrated(self, label: int, probability: float) -> float:
-        slope, intercept = self.calibration[label]
-        inner = min(max(probability, 1e-6), 1 - 1e-6)
-        odds = slope * math.log(inner / (1 - inner)) + intercept
-        return 1 / (1 + math.exp(-odds))
+    def _calibrated(self, labels: Tensor, probabilities: Tensor) -> Tensor:
+        slopes, intercepts = torch.tensor(self.calibration, dtype=torch.float64)[labels].unbind(1)
+        return torch.sigmoid(slopes * probabilities.double().logit(1e-6) + intercepts)
 
 
-def words_of(sentence: Span) -> list[Token]:
-    """The tokens of a sentence without blanks."""
-    return [token for token in sentence if not token.is_space]
+def words_of(sentence: Span) -> Places:
+    """Where the words of a sentence stand: its tokens without blanks."""
+    columns = sentence.to_array([IDX, LENGTH, IS_SPACE])  # type: ignore[attr-defined]
+    starts, lengths, is_space = columns.astype(np.int64).T
+    starts, lengths = starts[is_space == 0] - sentence.start_char, lengths[is_space == 0]
+    return Places(sentence.text, starts, starts + lengths)
 
 
 def make_network(layers: int, width: int, *, attention: str = "sdpa") -> SpanNetwork:

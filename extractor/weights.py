@@ -24,12 +24,23 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     packed: dict[str, Tensor] = {}
     for name, values in tensors.items():
         if values.dim() == 2 and values.numel() > SMALL:
-            scale = values.abs().amax(dim=1, keepdim=True).clamp(min=1e-8) / 127
-            packed[name] = (values / scale).round().to(torch.int8)
-            packed[name + _SCALE] = scale.float()
+            packed[name], packed[name + _SCALE] = rounded(values)
         else:
             packed[name] = values.to(torch.float16)
     path.write_bytes(save(packed))
+
+
+def rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Numbers in bytes, 127 steps either way of the largest of their row.
+
+    Args:
+        rows: Shape (rows, columns).
+
+    Returns:
+        The bytes, of the same shape, and the size of a step in each row, float32, (rows, 1).
+    """
+    scale = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-8) / 127
+    return (rows / scale).round().to(torch.int8), scale.float()
 
 
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Layers in bytes against the same layers in 32 bits."""
 
+import numpy as np
 import pytest
 import torch
 from transformers import BertConfig, BertModel
@@ -10,6 +11,7 @@ from extractor.int8 import (
     Int8Layers,
     Rounding,
     Search,
+    Table,
     find_ranges,
     is_able,
     parts_of,
@@ -85,6 +87,33 @@ def test_search_finds_what_is_nearest():
     assert torch.equal(found[:, :2], exact[:, :2])
     both = [len(set(a) & set(b)) for a, b in zip(found.tolist(), exact.tolist(), strict=True)]
     assert sum(both) / 700 > 0.95
+
+
+@pytest.mark.parametrize(("rows", "k"), [(500, 500), (33, 20), (16, 1), (7, 7), (1, 1)])
+def test_search_gives_as_many_different_rows_as_it_is_asked_for(rows, k):
+    table = torch.nn.functional.normalize(torch.randn(rows, 16), dim=1)
+    found = Search(table).nearest(-table[:3], k)  # also those with negative products
+    assert found.shape == (min(3, rows), k)
+    for of_vector in found.tolist():
+        assert len(set(of_vector)) == k
+        assert set(of_vector) <= set(range(rows))
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_products_of_some_rows_of_a_table(monkeypatch, able):
+    if not able:
+        monkeypatch.setattr("extractor.int8.is_able", lambda: False)
+    generator = np.random.default_rng(0)
+    vectors = generator.standard_normal((100, 256)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    table, rows = Table.of(vectors), np.array([3, 3, 99, 0])
+    found = table.products(rows, vectors[:5])
+    assert (found.shape, found.dtype) == ((4, 5), np.float32)
+    np.testing.assert_allclose(found, vectors[rows] @ vectors[:5].T, atol=0.004)
+    np.testing.assert_allclose(table.vectors(rows), vectors[rows], atol=0.002)
+    # A product does not depend on what else is asked for.
+    alone = table.products(rows[2:], vectors[1:2])[:, 0]
+    np.testing.assert_allclose(alone, found[2:, 1], atol=0 if able else 1e-6, rtol=0)
 
 
 def test_convolutions_are_close_to_those_of_32_bits():

@@ -139,7 +139,7 @@ def test_spoilt_index_is_refused_and_mended_by_the_command_it_names(mini, spoil)
     taxonomy, encoder = taxonomies.load("mini"), HashingEncoder()
     folder = build_index("mini", encoder=encoder)
     files = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
-    assert {"vectors.faiss", "names.arrow"} < {path.name for path in files}
+    assert {"forms.safetensors", "names.arrow"} < {path.name for path in files}
     for path in files:
         good = path.read_bytes()
         middle = len(good) // 2

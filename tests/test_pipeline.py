@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from spacy.tokens import Doc
 
 from extractor import InvalidPostingError, JobPosting, JobResult
+from extractor.components import text_of
 from extractor.records import MAX_CHARACTERS
 
 AD = """Data Analyst
@@ -200,6 +201,14 @@ def test_link_ranks_without_a_threshold(mini_engine):
     assert ranked[0].concept_id == "m:budget"
     assert len(ranked) == 5
     assert mini_engine.link("manage the budget", k=5) == ranked
+
+
+def test_a_part_of_a_document_has_its_own_text(mini_engine):
+    doc = mini_engine.nlp("You plan budgets.  You know Java.\n")
+    assert text_of(doc) == doc.text
+    part = doc[5:9].as_doc(copy_user_data=True)
+    assert text_of(part) == part.text != doc.text
+    assert text_of(Doc(doc.vocab)) == ""
 
 
 def test_requirements_of_given_places(mini_engine):

@@ -23,6 +23,7 @@ from extractor.spans import (
     SpanNetwork,
     TransformerLayers,
     decode,
+    words_of,
 )
 
 NLP = spacy.blank("en")
@@ -189,7 +190,7 @@ def test_long_sentences_are_read_to_their_end(finder):
 
 def test_words_that_the_encoder_does_not_know_are_read_in_parts(finder):
     text = "… " * 1000 + "SQL"
-    (parts,) = finder.read([sentence(text)])
+    (parts,) = finder.read([words_of(sentence(text))])
     assert max(len(part.pieces) for part in parts) <= WINDOW
     assert sum(len(part.pieces) for part in parts) == 1001
     (found,) = finder.find([sentence(text)])
@@ -213,7 +214,7 @@ def test_brackets_come_in_pairs(finder, text, span):
 
 def test_calibration_moves_probabilities_and_keeps_their_order(finder):
     finder.thresholds = (0.0, 0.0)
-    read = finder.read([sentence("Uses SQL or Java")])
+    read = finder.read([words_of(sentence("Uses SQL or Java"))])
     (before,) = finder.candidates(read)
     finder.calibration = ((0.5, -1.0), (0.5, -1.0))
     (after,) = finder.candidates(read)

@@ -92,7 +92,7 @@ def main() -> None:
     linker: SkillLinker = engine.nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
     index = linker.resources.index.skills
     positions = np.flatnonzero(~index.is_tool)
-    labels = index.vectors[index.bare[positions]]
+    labels = index.forms.vectors(index.bare[positions])
     mass = np.zeros(len(positions))
     spans = 0
     marked = read_rows(options.data / "skillspan/train.jsonl")

@@ -57,6 +57,7 @@ from extractor.spans import (
     MODELS,
     Candidate,
     Convolutions,
+    Places,
     SpanFinder,
     SpanNetwork,
     TransformerLayers,
@@ -113,11 +114,10 @@ class Example(NamedTuple):
 def labelled(nlp: Language, finder: SpanFinder, rows: Sequence[Row], kind: str) -> list[Example]:
     """Examples of rows with `text` and `spans`; equal rows give one example."""
     distinct = {(row["text"], json.dumps(row["spans"])): row for row in rows}.values()
-    docs = [make_doc(nlp, row["text"]) for row in distinct]
+    sentences = [words_of(make_doc(nlp, row["text"])[:]) for row in distinct]
     examples = []
-    for row, doc, parts in zip(distinct, docs, finder.read([doc[:] for doc in docs]), strict=True):
-        words = words_of(doc[:])
-        runs = [_run(words, span) for span in row["spans"]]
+    for row, places, parts in zip(distinct, sentences, finder.read(sentences), strict=True):
+        runs = [_run(places, span) for span in row["spans"]]
         start = 0
         for part in parts:
             end = start + len(part.pieces)
@@ -131,14 +131,10 @@ def labelled(nlp: Language, finder: SpanFinder, rows: Sequence[Row], kind: str) 
     return examples
 
 
-def _run(words: Sequence[Any], span: dict[str, Any]) -> Candidate:
-    inside = [
-        number
-        for number, word in enumerate(words)
-        if word.idx < span["end"] and span["start"] < word.idx + len(word)
-    ]
+def _run(places: Places, span: dict[str, Any]) -> Candidate:
+    inside = np.flatnonzero((places.starts < span["end"]) & (span["start"] < places.ends))
     label = LABELS.index(span["label"]) if span["label"] in LABELS else 0
-    return Candidate(inside[0], inside[-1] + 1, label, 1.0)
+    return Candidate(int(inside[0]), int(inside[-1]) + 1, label, 1.0)
 
 
 def _shifted(run: Candidate, shift: int) -> Candidate:
@@ -231,7 +227,7 @@ def taught(
     """Examples of unlabelled sentences with the mean probabilities that teachers give."""
     found = []
     for start in range(0, len(sentences), 1000):
-        part = sentences[start : start + 1000]
+        part = [words_of(sentence) for sentence in sentences[start : start + 1000]]
         # All teachers go on from one encoder.
         read = teachers[0].read(part)
         given = [teacher.candidates(read) for teacher in teachers]
@@ -554,7 +550,7 @@ def main() -> None:
     learned = [*spans, *places, *marked, *soft]
     train(finder.network, learned, epochs=options.epochs, seed=options.seed)
     report("student", finder)
-    sample = finder.read(sentences[:SAMPLE])
+    sample = finder.read([words_of(sentence) for sentence in sentences[:SAMPLE]])
     layers: TransformerLayers | Convolutions = finder.network.layers  # type: ignore[assignment]
     ranges = find_ranges(layers.rounded, lambda: finder.candidates(sample))
     finder.save(out, ranges)
