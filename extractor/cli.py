@@ -40,6 +40,9 @@ Encoder_ = Annotated[
     str,
     typer.Option("--encoder", help="accurate, fast, minilm, or a folder of sentence-transformers."),
 ]
+SkillsOnly_ = Annotated[
+    bool, typer.Option("--skills-only", help="Leave out duties, occupations and the role class.")
+]
 Json_ = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 LOG_SECONDS = 10.0
 """Least time between two events of progress."""
@@ -120,6 +123,7 @@ def extract(
     ] = None,
     taxonomy: Taxonomy_ = "default",
     encoder: Encoder_ = "accurate",
+    skills_only: SkillsOnly_ = False,
     as_json: Json_ = False,
     html: Annotated[
         bool, typer.Option("--html", help="The ad is HTML, whatever the name of the file.")
@@ -137,7 +141,7 @@ def extract(
         else JobPosting(id=name, text=text, title=title)
     )
     posting.check()  # before the models are loaded
-    result = _load_engine(taxonomy, encoder).extract(posting)
+    result = _load_engine(taxonomy, encoder, skills_only=skills_only).extract(posting)
     if as_json:
         _write_json(result.model_dump(mode="json"))
     else:
@@ -194,6 +198,7 @@ def batch(
     ] = None,
     taxonomy: Taxonomy_ = "default",
     encoder: Encoder_ = "accurate",
+    skills_only: SkillsOnly_ = False,
 ) -> None:
     """Read a file of ads and write one result a row."""
     from extractor.files import ColumnNames
@@ -221,6 +226,7 @@ def batch(
             Path(target),
             taxonomy=taxonomy,
             encoder=encoder,
+            skills_only=skills_only,
             workers=workers,
             log_json=log_json,
             errors=errors,
@@ -237,6 +243,7 @@ def batch(
             target,
             taxonomy=taxonomy,
             encoder=encoder,
+            skills_only=skills_only,
             workers=workers,
             address=address,
             errors=errors,
@@ -261,6 +268,7 @@ def _run_locally(
     *,
     taxonomy: str,
     encoder: str,
+    skills_only: bool,
     workers: int,
     log_json: bool,
     errors: Path | None,
@@ -278,7 +286,7 @@ def _run_locally(
         # Threads that libraries start while they load would not survive the fork.
         os.environ["OMP_NUM_THREADS"] = "1"
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    extractor = _load_engine(taxonomy, encoder)
+    extractor = _load_engine(taxonomy, encoder, skills_only=skills_only)
     if log_json:
         _log(event="start", provenance=extractor.provenance.model_dump())
     try:
@@ -428,7 +436,7 @@ def _find_concepts(taxonomy: Taxonomy, text: str) -> list[tuple[Concept, str]]:
     return [(concept, name) for _, concept, name in found]
 
 
-def _load_engine(taxonomy: str, encoder: str) -> SkillExtractor:
+def _load_engine(taxonomy: str, encoder: str, *, skills_only: bool = False) -> SkillExtractor:
     """Load the engine.
 
     What is loaded stays until the command ends, so the garbage collector is spared looking through
@@ -439,7 +447,7 @@ def _load_engine(taxonomy: str, encoder: str) -> SkillExtractor:
     try:
         from extractor import SkillExtractor
 
-        return SkillExtractor.load(taxonomy, encoder=encoder)
+        return SkillExtractor.load(taxonomy, encoder=encoder, skills_only=skills_only)
     finally:
         gc.freeze()
         if collects:

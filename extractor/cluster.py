@@ -73,6 +73,7 @@ def run_on_ray(
     *,
     taxonomy: str = "default",
     encoder: str = "accurate",
+    skills_only: bool = False,
     columns: ColumnNames = DEFAULT_COLUMNS,
     batch_size: int = 32,
     workers: int = 1,
@@ -89,6 +90,7 @@ def run_on_ray(
         target: Folder for Parquet files: a path that all nodes see, or a URL.
         taxonomy: Name of a taxonomy that is installed on every node.
         encoder: Name of an encoder.
+        skills_only: Whether duties, occupations and the role class are left out.
         columns: Which column of the input holds what.
         batch_size: Ads that an engine takes at once.
         workers: Engines, each in an actor with one core.
@@ -115,7 +117,9 @@ def run_on_ray(
     if load is None:
         from extractor import SkillExtractor
 
-        load = functools.partial(SkillExtractor.load, taxonomy, encoder=encoder)
+        load = functools.partial(
+            SkillExtractor.load, taxonomy, encoder=encoder, skills_only=skills_only
+        )
     files = input_files(source)
     check_columns(files, columns)
     if errors:

@@ -7,6 +7,7 @@ document survives `to_bytes`.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, islice
@@ -46,6 +47,7 @@ for _name in ("jobshift_title", "jobshift_experience", "jobshift_occupations", "
 
 TEXT = "jobshift_text"
 """Where the text of a document lies in its `user_data`."""
+LETTER = re.compile(r"[^\W\d_]")
 OCCUPATION_TEXT = 400
 """Characters about the work from which on no further sentence counts for the occupation."""
 OCCUPATIONS = 5
@@ -512,9 +514,14 @@ def _sentence_spans(doc: Doc) -> Iterable[Span]:
 
 
 def _asking_sentences(doc: Doc) -> Iterator[Span]:
-    """Sentences that may ask for a skill: all but the title and those about the employer."""
+    """Sentences that may ask for a skill: with letters, and not a title or about the employer."""
+    text = text_of(doc)
     for span in _sentence_spans(doc):
-        if span.label_ not in BOILERPLATE_ZONES and span.label_ != "title":
+        if (
+            span.label_ not in BOILERPLATE_ZONES
+            and span.label_ != "title"
+            and LETTER.search(text, span.start_char, span.end_char)
+        ):
             yield span
 
 

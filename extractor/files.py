@@ -382,7 +382,7 @@ def _parse_object(line: bytes, number: int) -> Row:
         return InvalidPostingError(f"line {number} is not valid JSON: {_one_line(error)}")
     if not isinstance(value, dict):
         return InvalidPostingError(
-            f"line {number} holds a {type(value).__name__}, not an object; "
+            f"line {number} must be an object, not {type(value).__name__}: "
             'write one {"id": …, "text": …} a line'
         )
     return value
@@ -557,7 +557,7 @@ def to_posting(row: Row | JobResult, number: int, columns: ColumnNames) -> JobPo
             raise InvalidPostingError(f"the row has no text in {columns.body!r}")
         if not isinstance(text, str):
             raise InvalidPostingError(
-                f"{columns.body!r} holds a {type(text).__name__}, the text must be a string"
+                f"{columns.body!r} must be a string, not {type(text).__name__}"
             )
         _check_characters(text, columns.body)
         known = set(columns.used.values())
@@ -594,7 +594,7 @@ def _cell(row: Mapping[str, Any], name: str) -> str | None:
     if value is None or isinstance(value, str):
         _check_characters(value or "", name)
         return value if value and value.strip() else None
-    raise InvalidPostingError(f"{name!r} holds a {type(value).__name__}, it must be a string")
+    raise InvalidPostingError(f"{name!r} must be a string, not {type(value).__name__}")
 
 
 def _check_characters(value: str, name: str) -> None:

@@ -26,7 +26,7 @@ from extractor.components import (
     set_sentence_starts,
 )
 from extractor.encoders import own_encoder
-from extractor.errors import InvalidPostingError
+from extractor.errors import ArtefactError, InvalidPostingError
 from extractor.interfaces import Encoder
 from extractor.language import ENGLISH, LANGUAGE_NAMES, detect_language
 from extractor.levels import Mastery, join_mastery
@@ -58,12 +58,15 @@ _LONG_STRETCH = re.compile(rf"\S{{{LONGEST_STRETCH + 1},}}")
 STRENGTH: dict[Requirement, int] = {"required": 0, "preferred": 1, "mentioned": 2, "negated": 3}
 
 
-def build_pipeline(taxonomy: str = "default", *, encoder: str = "accurate") -> Language:
+def build_pipeline(
+    taxonomy: str = "default", *, encoder: str = "accurate", skills_only: bool = False
+) -> Language:
     """Build the spaCy pipeline: English tokens, and the components of jobshift.
 
     Args:
         taxonomy: Name of an installed taxonomy.
         encoder: Name of an encoder that the taxonomy's index was built with.
+        skills_only: Whether those for occupations and the role class are left out.
     """
     nlp = spacy.blank("en")
     nlp.max_length = MAX_CHARACTERS
@@ -77,8 +80,9 @@ def build_pipeline(taxonomy: str = "default", *, encoder: str = "accurate") -> L
     nlp.add_pipe("jobshift_requirement")
     nlp.add_pipe("jobshift_levels")
     nlp.add_pipe("jobshift_qualifications")
-    nlp.add_pipe("jobshift_occupations", config=config)
-    nlp.add_pipe("jobshift_roles", config=own)
+    if not skills_only:
+        nlp.add_pipe("jobshift_occupations", config=config)
+        nlp.add_pipe("jobshift_roles", config=own)
     return nlp
 
 
@@ -150,6 +154,7 @@ class SkillExtractor:
         *,
         encoder: str | Encoder = "accurate",
         threshold: float | None = None,
+        skills_only: bool = False,
     ) -> SkillExtractor:
         """Load the engine with an installed taxonomy.
 
@@ -159,6 +164,8 @@ class SkillExtractor:
                 or an encoder object; the taxonomy's index must have been built with it.
             threshold: Probability below which a concept is not returned, in (0, 1]; the one that
                 comes with the linker if None. `python -m eval tune` finds one for your labels.
+            skills_only: Whether duties, occupations and the role class are left out of results,
+                which saves a fifth of the time or more (docs/performance.md).
 
         Raises:
             TypeError: The encoder is neither a name nor an encoder.
@@ -172,7 +179,7 @@ class SkillExtractor:
             raise ValueError(f"the threshold {threshold} does not lie in (0, 1]")
         resources = load_resources(taxonomy, encoder)
         name = encoder if isinstance(encoder, str) else encoder.name
-        extractor = cls(build_pipeline(taxonomy, encoder=name), resources)
+        extractor = cls(build_pipeline(taxonomy, encoder=name, skills_only=skills_only), resources)
         if threshold is not None:
             component: SkillLinker = extractor.nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
             model = component.linker.model
@@ -188,9 +195,15 @@ class SkillExtractor:
     @cached_property
     def provenance(self) -> Provenance:
         """What results depend on."""
-        roles: Roles = self.nlp.get_pipe("jobshift_roles")  # type: ignore[assignment]
         linker: SkillLinker = self.nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
         spans: SkillSpans = self.nlp.get_pipe("jobshift_spans")  # type: ignore[assignment]
+        of_roles = {}
+        if self.nlp.has_pipe("jobshift_roles"):
+            roles: Roles = self.nlp.get_pipe("jobshift_roles")  # type: ignore[assignment]
+            of_roles = {
+                "roles": roles.classifier.model.version,
+                "ai_skills": roles.classifier.vocabulary.version,
+            }
         return Provenance(
             jobshift=version("jobshift"),
             taxonomy=self.taxonomy.name,
@@ -202,9 +215,8 @@ class SkillExtractor:
                 "spans": spans.finder.version,
                 "arithmetic": self.resources.encoder.arithmetic,
                 "tokens": f"spacy {version('spacy')}",
-                "roles": roles.classifier.model.version,
-                "ai_skills": roles.classifier.vocabulary.version,
                 "language": f"py3langid {version('py3langid')}",
+                **of_roles,
             },
         )
 
@@ -370,11 +382,14 @@ class SkillExtractor:
             k: How many occupations are returned at most.
 
         Raises:
+            ArtefactError: The engine was loaded for skills only.
             TypeError: A title or text is no string.
             ValueError: There are not as many texts as titles, or k is less than 1.
             InvalidPostingError: A title or text is too long or broken.
         """
         _refuse_less_than_one(k)
+        if not self.nlp.has_pipe("jobshift_occupations"):
+            raise ArtefactError("this engine finds no occupations: load it without skills_only")
         titles = _strings("title", titles)
         texts = None if texts is None else _strings("text", texts)
         if texts is not None and len(texts) != len(titles):
@@ -391,8 +406,18 @@ class SkillExtractor:
         Args:
             text: An ad or a sentence of one.
             spans: Offsets (start, end) in the text.
+
+        Raises:
+            InvalidPostingError: The text is blank, too long or broken.
+            ValueError: A span is empty or lies outside of the text.
         """
         JobPosting(id="text", text=text).check()
+        for start, end in spans:
+            if not 0 <= start < end <= len(text):
+                raise ValueError(
+                    f"the span ({start}, {end}) is empty or lies outside of the text of "
+                    f"{len(text):,} characters"
+                )
         zones = self.nlp.get_pipe("jobshift_zones")
         return requirements_of(zones(make_doc(self.nlp, mask_markup(text))), spans)
 
@@ -514,6 +539,8 @@ def _as_one_sentence(doc: Doc) -> Doc:
 
 
 def _tasks(text: str, doc: Doc) -> tuple[TaskMatch, ...]:
+    if "tasks" not in doc.spans:
+        return ()
     attrs = doc.spans["tasks"].attrs
     return tuple(
         TaskMatch(start=start, end=end, text=text[start:end], scores=TaskScores(**scores))

@@ -522,7 +522,7 @@ class JobResult(Record):
         skills: Skills, most certain first.
         tasks: Duties with their exposure.
         occupations: Occupations that fit, best first.
-        role: The role class; None if there is an error.
+        role: The role class; None if there is an error, or the engine gives skills only.
         zones: Sections of the ad, in order.
         qualifications: Degrees, certificates and licences, in the order of the text.
         experience: How much experience is asked for overall; None if the ad does not say.

@@ -43,7 +43,7 @@ class FakeExtractor:
         self.seen = []
 
     @classmethod
-    def load(cls, taxonomy="default", *, encoder="accurate"):
+    def load(cls, taxonomy="default", *, encoder="accurate", skills_only=False):
         return cls()
 
     def extract(self, text, *, title=None, id="ad"):  # noqa: A002 - as the engine has it

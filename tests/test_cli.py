@@ -143,6 +143,21 @@ def test_missing_parts_are_said_plainly(run, ad, monkeypatch):
     assert result.stderr == "jobshift: no index; run jobshift taxonomy install default\n"
 
 
+@pytest.mark.parametrize("command", ["extract", "batch"])
+def test_skills_only_is_passed_on(run, ad, ads, tmp_path, monkeypatch, command):
+    given = []
+    load = FakeExtractor.load
+
+    def remembered(*arguments, **options):
+        given.append(options["skills_only"])
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(FakeExtractor, "load", remembered)
+    files = [ad] if command == "extract" else [ads, tmp_path / "out.jsonl"]
+    assert run(command, *files, "--skills-only").exit_code == 0
+    assert given == [True]
+
+
 @pytest.fixture
 def ads(tmp_path):
     path = tmp_path / "ads.jsonl"

@@ -133,9 +133,9 @@ def test_rows_without_id_are_numbered(tmp_path):
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (b"[1, 2]", "holds a list, not an object"),
-        (b'"text"', "holds a str, not an object"),
-        (b"null", "holds a NoneType"),
+        (b"[1, 2]", "must be an object, not list"),
+        (b'"text"', "must be an object, not str"),
+        (b"null", "not NoneType"),
         (b'{"id": "x", "text": ', "not valid JSON"),
         (b"[" * 100_000, "not valid JSON"),
         (b'{"id": ' + b"9" * 5000 + b"}", "not valid JSON"),
@@ -143,13 +143,13 @@ def test_rows_without_id_are_numbered(tmp_path):
         (b'{"id": "x", "text": "caf\xe9"}', "not UTF-8 .byte 0xE9"),
         (b'{"id": "x"}', "no text in 'text'"),
         (b'{"id": "x", "text": null}', "no text in 'text'"),
-        (b'{"id": "x", "text": 5}', "holds a int, the text must be a string"),
-        (b'{"id": "x", "text": ["a"]}', "holds a list, the text must be a string"),
+        (b'{"id": "x", "text": 5}', "must be a string, not int"),
+        (b'{"id": "x", "text": ["a"]}', "must be a string, not list"),
         (b'{"id": "x", "text": "a \\ud800 b"}', "broken character .U\\+D800 at offset 2"),
         (b'{"id": "\\udfff", "text": "a"}', "'id' holds a broken character"),
-        (b'{"id": {"a": 1}, "text": "a"}', "'id' holds a dict"),
-        (b'{"id": true, "text": "a"}', "'id' holds a bool"),
-        (b'{"id": "x", "text": "a", "title": ["b"]}', "'title' holds a list"),
+        (b'{"id": {"a": 1}, "text": "a"}', "'id' must be a string, not dict"),
+        (b'{"id": true, "text": "a"}', "'id' must be a string, not bool"),
+        (b'{"id": "x", "text": "a", "title": ["b"]}', "'title' must be a string, not list"),
     ],
 )
 def test_bad_row_of_jsonl_is_an_error_in_its_place(tmp_path, line, why):

@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spacy.tokens import Doc
 
-from extractor import InvalidPostingError, JobPosting, JobResult
+from extractor import InvalidPostingError, JobPosting, JobResult, SkillExtractor
 from extractor.components import text_of
+from extractor.errors import ArtefactError
 from extractor.records import MAX_CHARACTERS
 
 AD = """Data Analyst
@@ -123,6 +124,19 @@ def test_role_and_occupation_come_with_scores(mini_engine):
     assert sum(result.role.probabilities.values()) == pytest.approx(1.0)
 
 
+def test_skills_alone_are_the_same_skills(mini_engine, mini_cache, monkeypatch):
+    monkeypatch.setenv("JOBSHIFT_CACHE", str(mini_cache))
+    engine = SkillExtractor.load("mini", encoder="hashing", skills_only=True)
+    alone, whole = engine.extract(AD), mini_engine.extract(AD)
+    assert alone.skills == whole.skills != ()
+    assert alone.zones == whole.zones
+    assert (alone.role, alone.tasks, alone.occupations) == (None, (), ())
+    assert whole.provenance.parts.keys() - alone.provenance.parts.keys() == {"roles", "ai_skills"}
+    assert engine.link("plan budgets") == mini_engine.link("plan budgets")
+    with pytest.raises(ArtefactError, match="load it without skills_only"):
+        engine.occupations_batch(["Nurse"])
+
+
 def test_provenance_names_what_the_result_depends_on(mini_engine):
     provenance = mini_engine.extract(AD).provenance
     assert provenance.taxonomy == "mini"
@@ -209,6 +223,12 @@ def test_a_part_of_a_document_has_its_own_text(mini_engine):
     part = doc[5:9].as_doc(copy_user_data=True)
     assert text_of(part) == part.text != doc.text
     assert text_of(Doc(doc.vocab)) == ""
+
+
+@pytest.mark.parametrize("span", [(-1, 3), (3, 3), (4, 2), (0, 99)])
+def test_requirements_of_places_that_are_none(mini_engine, span):
+    with pytest.raises(ValueError, match="is empty or lies outside"):
+        mini_engine.requirements("You know Java.", [span])
 
 
 def test_requirements_of_given_places(mini_engine):

@@ -446,3 +446,17 @@ def test_phrases_are_found_alike_by_many_threads_at_once():
             assert results == [expected] * 4
     finally:
         sys.setswitchinterval(interval)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_asked"),
+    [
+        ("Our stack: Python, SQL and AWS.", True),
+        ("Our tech stack includes Kubernetes.", True),
+        ("We are a full stack company of the leading kind.", False),
+    ],
+)
+def test_the_stack_is_asked_for_also_amid_the_employer(line, is_asked):
+    text = f"Developer\n\nAbout us\nAcme was founded in 1987.\n{line}\n\nRequirements\n- Java\n"
+    (found,) = [s for s in split_sentences(text, find_zones(text)) if s.text == line]
+    assert (found.zone == "requirements") == is_asked

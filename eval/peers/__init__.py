@@ -427,7 +427,8 @@ def _spans(pipe: Pipe, rows: Sequence[SpansRow]) -> Estimates:
 
 
 def _speed(pipe: Pipe, ads: Sequence[Row]) -> Estimates:
-    pipe.ask("concepts", [WARM_UP])
+    # The second one makes what only ads need that are hardly English.
+    pipe.ask("concepts", [WARM_UP, "Wir suchen eine Fachkraft mit guten Kenntnissen in Excel."])
     sums = []
     for at in range(0, len(ads), BATCH):
         batch = [ad.text for ad in ads[at : at + BATCH]]

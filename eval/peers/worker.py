@@ -18,6 +18,7 @@ The first line that it writes says what it can do, or why it cannot:
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import re
@@ -79,7 +80,10 @@ class Jobshift(System):
     def __init__(self, options: argparse.Namespace) -> None:
         from extractor import SkillExtractor
 
-        self.extractor = SkillExtractor.load(options.taxonomy, encoder=options.encoder)
+        # No other system tells what machine learning does to the role.
+        self.extractor = SkillExtractor.load(
+            options.taxonomy, encoder=options.encoder, skills_only=True
+        )
 
     def concepts(self, texts: list[str]) -> list[list[Found]]:
         from extractor import JobPosting
@@ -440,6 +444,8 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001 - whatever a library raises, the user must see
         say({"error": f"{type(error).__name__}: {error}"})
         return
+    gc.collect()
+    gc.freeze()  # what is loaded stays, as in any service that reads many ads
     say(
         {
             "version": version(system.distribution),
