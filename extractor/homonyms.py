@@ -26,6 +26,7 @@ class Doubt(StrEnum):
         none: The name is not judged.
         firm: It has no other reading, but the name of a company may begin with it ("Salesforce").
         acronym: The same, if it is written so ("SQL").
+        language: It may be said of people, places and things, too ("Italian").
         proper: Persons, places or animals bear it, too ("Julia", "Java").
         everyday: Written small, it is a word of every day ("Excel", "Go").
         product: The same, and its own name is longer ("Word" for "Microsoft Word").
@@ -35,6 +36,7 @@ class Doubt(StrEnum):
     none = "none"
     firm = "firm"
     acronym = "acronym"
+    language = "language"
     proper = "proper"
     everyday = "everyday"
     product = "product"
@@ -170,6 +172,26 @@ ABLE_AT = _words(
     """
 )
 
+ORIGIN_OF = _words(
+    """
+    accounting architecture army art arts authorities automotive bakery bank banks bar bath
+    border branch brand brands business businesses cafe car cars cheese chef chefs cinema
+    citizen citizens citizenship client clients clinic coast coffee communities community
+    companies company construction consulate cooking cuisine culture customer customers
+    delicatessen design dish dishes economy embassy factory families family fashion film firm
+    firms food foods football furniture gaap government group headquarters health heritage
+    history hq industries industry kitchen law laws legislation mainland manufacturer
+    manufacturers market markets massage medicine men mythology national nationality nationals
+    navy office offices organisation organization oven owned parent parliament partner partners
+    passport passports pastry patent people peoples pizza plant police population production
+    products public railway region regions regulation regulations residency resident residents
+    restaurant restaurants roots sector shop shops society start startup state store stores
+    style subsidiary supplier suppliers tax taxation taxes team territory theatre tourism
+    tradition traditions university wine wines women workforce
+    """
+)
+"""What has an origin: behind the name of a language it is no language."""
+
 BREAK = re.compile(r"[.!?•●▪\n]")
 ABBREVIATED = frozenset({"g", "e", "i", "etc", "incl"})
 """Words before a full stop that ends no sentence: "e.g."."""
@@ -238,6 +260,8 @@ class Context:
             return not self._is_company(last, LEGAL_FORMS)
         if exact and first == 0 and last == len(self.spans) - 1:
             return True  # the whole text: somebody asks for the name
+        if doubt is Doubt.language:
+            return not (self._is_origin(last) or self._is_company(last, LEGAL_FORMS))
         small = written.islower()
         if not exact and (doubt is Doubt.letter or (name.isupper() and not small)):
             return None
@@ -421,6 +445,20 @@ class Context:
         if case <= 0 and following in VERB_BEHIND and self._gap(last).isspace():
             evidence -= 2
         return evidence
+
+    def _is_origin(self, last: int) -> bool:
+        """Whether something follows that has an origin: "Chinese or Italian restaurants"."""
+        index, joined = last + 1, False
+        while index < len(self.spans) and len(gap := self._gap(index - 1).strip()) < 2:
+            word = self._word(index)
+            if gap and gap not in ",/&":
+                return False
+            if word.lower() in ORIGIN_OF:
+                return not gap
+            if not (word in ("and", "or") or ((joined or gap) and word[0].isupper())):
+                return False
+            index, joined = index + 1, word in ("and", "or")
+        return False
 
     def _is_company(self, last: int, forms: frozenset[str]) -> bool:
         """Whether "Ltd", "Bank" and the like follow, with a capital; "& Sons", too."""

@@ -29,6 +29,7 @@ from pyarrow import ipc
 
 from extractor.errors import ArtefactError
 from extractor.homonyms import EVERYDAY_WORDS, PROPER_NAMES, Context, Doubt, Place
+from extractor.language import LANGUAGE_NAMES
 from taxonomies import Concept
 from taxonomies.delimit import FUNCTION_WORDS
 from taxonomies.text import base_name
@@ -63,6 +64,7 @@ PRODUCT_ENDINGS = (".js", " App", " Framework")
 _UNSEEN = str.maketrans("", "", INVISIBLE + " \u00a0")
 
 
+LANGUAGES = frozenset({"English", *LANGUAGE_NAMES.values()})
 DOUBTFUL = frozenset({Doubt.everyday, Doubt.product, Doubt.letter})
 
 
@@ -432,6 +434,8 @@ def _form(
         doubt = Doubt.everyday
     elif not named:
         doubt = Doubt.none
+    elif word in LANGUAGES or concept.description.startswith(f"The {word} language"):
+        doubt = Doubt.language
     elif word.lower() in PROPER_NAMES:
         doubt = Doubt.proper
     elif word.isupper() and word.isalpha() and len(word) <= 5:

@@ -242,6 +242,26 @@ def test_refused_readings_are_told(text, concepts, refused):
     assert (len(mention.concepts), len(mention.refused)) == (concepts, refused)
 
 
+@pytest.mark.parametrize(
+    ("text", "is_language"),
+    [
+        ("Fluent Italian.", True),
+        ("You speak Italian with our guests", True),
+        ("Italian", True),
+        ("Languages: Italian, State law", True),
+        ("English and Italian (B2) required", True),
+        ("Italian. Restaurant experience", True),
+        ("You cook for an Italian restaurant.", False),
+        ("a Chinese or Italian restaurant", False),
+        ("French, Italian and Spanish wines", False),
+        ("Knowledge of Italian tax law", False),
+    ],
+)
+def test_languages_are_told_from_origins(text, is_language):
+    matcher = matcher_of("Italian", kind="knowledge")
+    assert matcher(text) == ([("Italian", "Italian")] if is_language else [])
+
+
 def test_a_name_of_which_the_context_says_nothing_is_refused():
     built = MentionMatcher.build([Concept("x:excel", "Excel", "tool", ())])
     (mention,) = built.read("Excel daily, please.")
