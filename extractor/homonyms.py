@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from extractor.language import LANGUAGE_NAMES
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -172,25 +174,24 @@ ABLE_AT = _words(
     """
 )
 
+LANGUAGES = frozenset({"English", *LANGUAGE_NAMES.values()})
 ORIGIN_OF = _words(
     """
     accounting architecture army art arts authorities automotive bakery bank banks bar bath
-    border branch brand brands business businesses cafe car cars cheese chef chefs cinema
-    citizen citizens citizenship client clients clinic coast coffee communities community
-    companies company construction consulate cooking cuisine culture customer customers
-    delicatessen design dish dishes economy embassy factory families family fashion film firm
-    firms food foods football furniture gaap government group headquarters health heritage
-    history hq industries industry kitchen law laws legislation mainland manufacturer
-    manufacturers market markets massage medicine men mythology national nationality nationals
-    navy office offices organisation organization oven owned parent parliament partner partners
-    passport passports pastry patent people peoples pizza plant police population production
-    products public railway region regions regulation regulations residency resident residents
-    restaurant restaurants roots sector shop shops society start startup state store stores
-    style subsidiary supplier suppliers tax taxation taxes team territory theatre tourism
-    tradition traditions university wine wines women workforce
+    border branch brand brands businesses cafe car cars cheese chef chefs cinema citizenship
+    clinic coast coffee companies company construction consulate cooking cuisine culture
+    delicatessen design dish dishes economy embassy factory fashion film firm firms food foods
+    football furniture gaap government headquarters health heritage history hq industries
+    industry kitchen law laws legislation mainland manufacturer manufacturers market markets
+    massage medicine mythology nationality navy oven owned parent parliament passport passports
+    pastry patent pizza plant police production products railway region regions regulation
+    regulations residency restaurant restaurants roots shop shops society start startup store
+    stores style subsidiary tax taxation taxes territory theatre tourism tradition traditions
+    university wine wines
     """
 )
-"""What has an origin: behind the name of a language it is no language."""
+"""What has an origin: before it, the name of a language is no language. People are left out, since
+who deals with them needs their language."""
 
 BREAK = re.compile(r"[.!?•●▪\n]")
 ABBREVIATED = frozenset({"g", "e", "i", "etc", "incl"})
@@ -448,16 +449,15 @@ class Context:
 
     def _is_origin(self, last: int) -> bool:
         """Whether something follows that has an origin: "Chinese or Italian restaurants"."""
-        index, joined = last + 1, False
-        while index < len(self.spans) and len(gap := self._gap(index - 1).strip()) < 2:
-            word = self._word(index)
-            if gap and gap not in ",/&":
+        index, named = last + 1, True
+        while index < len(self.spans):
+            word, gap = self._word(index), self._gap(index - 1).strip()
+            if named and not gap and word.lower() in ORIGIN_OF:
+                return True
+            joins = named and word in ("and", "or")
+            if not joins and not (word in LANGUAGES and (gap in (",", "/", "&") or not named)):
                 return False
-            if word.lower() in ORIGIN_OF:
-                return not gap
-            if not (word in ("and", "or") or ((joined or gap) and word[0].isupper())):
-                return False
-            index, joined = index + 1, word in ("and", "or")
+            index, named = index + 1, not joins
         return False
 
     def _is_company(self, last: int, forms: frozenset[str]) -> bool:

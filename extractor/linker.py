@@ -54,6 +54,8 @@ in ads, 0.6 % change against looking at those of all phrases."""
 BY_WORDS = 25
 """Concepts looked at for the lexical score."""
 
+TOGETHER = 1024
+"""Sentences that are ranked at once."""
 ALTERNATIVES = 3
 """Most next best concepts that a link keeps."""
 
@@ -142,15 +144,6 @@ class Ranking(NamedTuple):
     probabilities: Vectors
     features: Vectors
     phrases: NDArray[np.int64]
-
-
-NOTHING = Ranking(
-    np.zeros(0, dtype=np.int64),
-    np.zeros(0, dtype=np.float32),
-    np.zeros(0, dtype=np.float32),
-    np.zeros((0, len(FEATURES)), dtype=np.float32),
-    np.zeros(0, dtype=np.int64),
-)
 
 
 @dataclass(frozen=True)
@@ -256,14 +249,18 @@ class Linker:
     def rank(self, queries: Sequence[Query]) -> list[Ranking]:
         """Rank concepts for each query.
 
-        All sentences of a call are read together, each phrase in the context of its sentence, and
-        searched together.
+        `TOGETHER` sentences are read, searched and scored at once, each phrase in the context of
+        its sentence.
 
         Returns:
             One ranking a query, of some hundred concepts each.
         """
-        if not queries:
-            return []
+        rankings: list[Ranking] = []
+        for start in range(0, len(queries), TOGETHER):
+            rankings += self._rank(queries[start : start + TOGETHER])
+        return rankings
+
+    def _rank(self, queries: Sequence[Query]) -> list[Ranking]:
         texts, parts = self.encoder.encode_parts(
             [query.text for query in queries],
             [
@@ -286,8 +283,6 @@ class Linker:
         words = tokenize([query.text for query in queries])
         lexical = [self.index.lexical_scores(tokens) for tokens in words]
         numbers, concepts = self._candidates(queries, searched, neighbours, lexical)
-        if not len(concepts):
-            return [NOTHING] * len(queries)
         bounds = np.searchsorted(numbers, np.arange(len(queries) + 1))
         ranked_by = np.zeros((len(concepts), len(RANKED_BY)), dtype=np.float32)
         phrases = np.full(len(concepts), -1)
@@ -299,12 +294,35 @@ class Linker:
                 )
         ranked_by[:, 4] = np.log1p(self.index.label_words[concepts])
         ranked_by[:, 5] = self.prior[concepts]
+        whole = self._order(numbers, concepts, ranked_by, phrases, marked)
+        return [
+            Ranking._make(column[first:stop] for column in whole)
+            for first, stop in pairwise(bounds)
+        ]
+
+    def _order(
+        self,
+        numbers: NDArray[np.int64],
+        concepts: NDArray[np.int64],
+        ranked_by: Vectors,
+        phrases: NDArray[np.int64],
+        marked: Sequence[Vectors],
+    ) -> Ranking:
+        """Rankings of several queries, one behind the other.
+
+        Args:
+            numbers: Number of the query that each concept is scored for, ascending, shape (pairs,).
+            concepts: The concepts, shape (pairs,).
+            ranked_by: What they are ranked by, shape (pairs, len(RANKED_BY)).
+            phrases: As in `Ranking`, shape (pairs,).
+            marked: What `Query.marked` gives for each query.
+        """
         scores = ranked_by @ np.asarray(self.model.weights, dtype=np.float32)
         order = np.lexsort((concepts, -scores, numbers))
         concepts, scores, phrases = concepts[order], scores[order], phrases[order]
-        known, firsts, of_query = np.unique(numbers, return_index=True, return_inverse=True)
+        firsts, of_query = np.unique(numbers, return_index=True, return_inverse=True)[1:]
         shares = SHARPNESS * (scores - scores[firsts][of_query])
-        sums = np.add.reduceat(np.exp(shares), firsts)
+        sums = np.bincount(of_query, np.exp(shares))
         ends = np.cumsum([len(of_phrases) for of_phrases in marked])
         of_sentence = (ends - 1)[numbers]
         starts = np.concatenate([[0], ends[:-1]])[numbers]
@@ -318,12 +336,7 @@ class Linker:
                 np.log1p(np.arange(len(order)) - firsts[of_query]),
             ]
         ).astype(np.float32)
-        whole = Ranking(concepts, scores, self.probabilities(concepts, features), features, phrases)
-        rankings = [NOTHING] * len(queries)
-        for number in known:
-            rows = slice(bounds[number], bounds[number + 1])
-            rankings[number] = Ranking._make(column[rows] for column in whole)
-        return rankings
+        return Ranking(concepts, scores, self.probabilities(concepts, features), features, phrases)
 
     def _candidates(
         self,

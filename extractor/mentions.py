@@ -28,8 +28,7 @@ import Stemmer
 from pyarrow import ipc
 
 from extractor.errors import ArtefactError
-from extractor.homonyms import EVERYDAY_WORDS, PROPER_NAMES, Context, Doubt, Place
-from extractor.language import LANGUAGE_NAMES
+from extractor.homonyms import EVERYDAY_WORDS, LANGUAGES, PROPER_NAMES, Context, Doubt, Place
 from taxonomies import Concept
 from taxonomies.delimit import FUNCTION_WORDS
 from taxonomies.text import base_name
@@ -64,7 +63,6 @@ PRODUCT_ENDINGS = (".js", " App", " Framework")
 _UNSEEN = str.maketrans("", "", INVISIBLE + " \u00a0")
 
 
-LANGUAGES = frozenset({"English", *LANGUAGE_NAMES.values()})
 DOUBTFUL = frozenset({Doubt.everyday, Doubt.product, Doubt.letter})
 
 
