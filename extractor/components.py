@@ -41,12 +41,16 @@ from extractor.roles import RoleClassifier, RoleInput
 from extractor.spans import Found, SpanFinder
 from extractor.zones import find_zones, split_sentences
 
-for _name in ("jobshift_title", "jobshift_experience", "jobshift_occupations", "jobshift_role"):
+for _name in (
+    "jobshift_title",
+    "jobshift_text",
+    "jobshift_experience",
+    "jobshift_occupations",
+    "jobshift_role",
+):
     if not Doc.has_extension(_name):
         Doc.set_extension(_name, default=None)
 
-TEXT = "jobshift_text"
-"""Where the text of a document lies in its `user_data`."""
 LETTER = re.compile(r"[^\W\d_]")
 OCCUPATION_TEXT = 400
 """Characters about the work from which on no further sentence counts for the occupation."""
@@ -445,10 +449,10 @@ def set_sentence_starts(doc: Doc, starts: Sequence[int]) -> None:
 
 def text_of(doc: Doc) -> str:
     """The text of a document, which spaCy puts together from the tokens each time."""
-    text: str | None = doc.user_data.get(TEXT)
+    text: str | None = doc._.jobshift_text
     # A part of a document that is made one of its own may come with the text of the whole.
     if text is None or not len(doc) or len(text) != doc[-1].idx + len(doc[-1].text_with_ws):
-        text = doc.user_data[TEXT] = doc.text
+        text = doc._.jobshift_text = doc.text
     return text
 
 

@@ -45,7 +45,7 @@ TOGETHER = 1024
 """Word pieces, padding included, of texts that are read at once: what a core's cache holds."""
 LAYERS, MINILM_WIDTH, MINILM_HEADS = 6, 384, 12
 """Layers of MiniLM, numbers of its states, and attention heads of a layer."""
-SHARED = 0
+SHARED = 3
 """Layers of MiniLM behind which the span finder goes on with layers of its own."""
 
 Value = TypeVar("Value")

@@ -177,21 +177,26 @@ ABLE_AT = _words(
 LANGUAGES = frozenset({"English", *LANGUAGE_NAMES.values()})
 ORIGIN_OF = _words(
     """
-    accounting architecture army art arts authorities automotive bakery bank banks bar bath
-    border branch brand brands businesses cafe car cars cheese chef chefs cinema citizenship
-    clinic coast coffee companies company construction consulate cooking cuisine culture
-    delicatessen design dish dishes economy embassy factory fashion film firm firms food foods
-    football furniture gaap government headquarters health heritage history hq industries
-    industry kitchen law laws legislation mainland manufacturer manufacturers market markets
-    massage medicine mythology nationality navy oven owned parent parliament passport passports
-    pastry patent pizza plant police production products railway region regions regulation
-    regulations residency restaurant restaurants roots shop shops society start startup store
-    stores style subsidiary tax taxation taxes territory theatre tourism tradition traditions
-    university wine wines
+    army authorities automotive bakery bar brand brands cafe car carmaker cars cheese chef
+    chefs citizens citizenship coast coffee companies company cooking cuisine delicatessen dish
+    dishes economy firm firms food foods football furniture gaap government headquarters hq
+    industries industry kitchen law laws mainland manufacturer manufacturers massage medicine
+    multinational mythology nationality nationals navy oven parent parliament passport
+    passports pastry pizza police region regions residency restaurant restaurants retailer
+    retailers shop shops store stores subsidiary takeaway territory wine wines
     """
 )
-"""What has an origin: before it, the name of a language is no language. People are left out, since
-who deals with them needs their language."""
+"""What has an origin: before it, the name of a language is no language. Customers, markets and
+documents are left out, since who deals with them needs their language."""
+OF_LANGUAGE = _words(
+    """
+    bilingual fluency fluent fluently interpret interpreter interpreting language languages mother
+    multilingual native speak speaker speakers speaking speaks spoken subtitles teach teacher
+    teaches teaching tongue translate translates translating translation translations translator
+    translators write writing written
+    """
+)
+"""Words of a sentence that is about languages."""
 
 BREAK = re.compile(r"[.!?•●▪\n]")
 ABBREVIATED = frozenset({"g", "e", "i", "etc", "incl"})
@@ -262,7 +267,9 @@ class Context:
         if exact and first == 0 and last == len(self.spans) - 1:
             return True  # the whole text: somebody asks for the name
         if doubt is Doubt.language:
-            return not (self._is_origin(last) or self._is_company(last, LEGAL_FORMS))
+            around = (*self._before(first, WIDE), *self._behind(last, WIDE))
+            is_origin = OF_LANGUAGE.isdisjoint(around) and self._is_origin(last)
+            return not (is_origin or self._is_company(last, LEGAL_FORMS))
         small = written.islower()
         if not exact and (doubt is Doubt.letter or (name.isupper() and not small)):
             return None
@@ -451,7 +458,10 @@ class Context:
         """Whether something follows that has an origin: "Chinese or Italian restaurants"."""
         index, named = last + 1, True
         while index < len(self.spans):
-            word, gap = self._word(index), self._gap(index - 1).strip()
+            word, gap = self._word(index), self._gap(index - 1).replace("\u00a0", " ")
+            if gap.strip() != gap.strip(" "):
+                return False  # another line, or another cell
+            gap = gap.strip()
             if named and not gap and word.lower() in ORIGIN_OF:
                 return True
             joins = named and word in ("and", "or")

@@ -218,7 +218,11 @@ class FormIndex:
         except DAMAGED as error:
             raise ArtefactError(f"the index in {folder} is missing or damaged: {error}") from error
         searched = sum(concept.kind != "tool" for concept in concepts)
-        fits = (len(starts), means.ntotal) == (len(concepts), searched)
+        fits = (
+            (len(starts), means.ntotal) == (len(concepts), searched)
+            and forms.bytes.dtype == torch.int8
+            and forms.bytes.shape == (len(forms.scales), means.d)
+        )
         if not fits or starts.max(initial=-1) >= len(forms.scales):
             raise ArtefactError(f"the index in {folder} was built from other concepts")
         matcher = MentionMatcher.from_disk(folder / "names.arrow")

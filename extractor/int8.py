@@ -216,7 +216,7 @@ class Table(NamedTuple):
         return found
 
     def products(self, rows: NDArray[np.int64], vectors: Vectors) -> Vectors:
-        """Inner products of some rows with vectors; for unit vectors to .002.
+        """Inner products of some rows with vectors, for unit vectors to .003.
 
         Args:
             rows: Numbers of rows.

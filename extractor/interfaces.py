@@ -45,9 +45,9 @@ class Reading(NamedTuple):
         vector: What `Encoder.encode` gives for the text, shape (dimension,).
         offsets: Where each word piece stands in the text, shape (pieces, 2), ascending.
         states: What each word piece means where it stands, shape (pieces, dimension).
-        windows: What word pieces are behind some of the encoder's layers, for models that go on
-            with layers of their own: one array for each stretch of the text that is read at once,
-            of shape (its pieces with a mark before and behind, width).
+        windows: What word pieces are behind the first of the encoder's layers, if it has any, for
+            models that go on with layers of their own: one array for each stretch of the text that
+            is read at once, of shape (its pieces with a mark before and behind, width).
     """
 
     vector: Vectors

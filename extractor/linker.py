@@ -56,6 +56,8 @@ BY_WORDS = 25
 
 TOGETHER = 1024
 """Sentences that are ranked at once."""
+COMPARED = 2**17
+"""Pairs of a concept and a phrase that are compared at once."""
 ALTERNATIVES = 3
 """Most next best concepts that a link keeps."""
 
@@ -253,7 +255,7 @@ class Linker:
         its sentence.
 
         Returns:
-            One ranking a query, of some hundred concepts each.
+            One ranking a query, of some eighty concepts each.
         """
         rankings: list[Ranking] = []
         for start in range(0, len(queries), TOGETHER):
@@ -317,7 +319,8 @@ class Linker:
             phrases: As in `Ranking`, shape (pairs,).
             marked: What `Query.marked` gives for each query.
         """
-        scores = ranked_by @ np.asarray(self.model.weights, dtype=np.float32)
+        # Row by row: a product of matrices depends on how many rows there are, in the last digit.
+        scores = (ranked_by * np.asarray(self.model.weights, dtype=np.float32)).sum(axis=1)
         order = np.lexsort((concepts, -scores, numbers))
         concepts, scores, phrases = concepts[order], scores[order], phrases[order]
         firsts, of_query = np.unique(numbers, return_index=True, return_inverse=True)[1:]
@@ -389,20 +392,24 @@ class Linker:
         Returns:
             The first four of `RANKED_BY`, shape (concepts, 4), and `Ranking.phrases`.
         """
-        label, best = self.index.similarities(vectors, concepts)
-        cosines = label + best
         found = np.zeros((len(concepts), 4), dtype=np.float32)
-        found[:, 0] = sentence = cosines[0]
         phrases = np.full(len(concepts), -1)
-        if len(vectors) > 1:
-            phrase = cosines[1:].max(axis=0)
-            phrases = np.where(sentence > phrase, -1, cosines[1:].argmax(axis=0))
-            found[:, 1] = phrase
-        else:
-            found[:, 1] = sentence
+        # A line of thousands of phrases is compared in parts.
+        step = max(1, COMPARED // len(vectors))
+        for start in range(0, len(concepts), step):
+            rows = slice(start, start + step)
+            label, best = self.index.similarities(vectors, concepts[rows])
+            cosines = label + best
+            sentence = phrase = cosines[0]
+            if len(vectors) > 1:
+                phrase = cosines[1:].max(axis=0)
+                phrases[rows] = np.where(sentence > phrase, -1, cosines[1:].argmax(axis=0))
+            found[rows, 0], found[rows, 1] = sentence, phrase
         found[:, 2] = lexical.standardised(concepts)
         for position, named in query.exact.items():
-            row = np.searchsorted(concepts, position)
+            row = int(np.searchsorted(concepts, position))
+            if concepts[row : row + 1] != position:
+                continue  # refused as well
             # A name is its own place, however well longer words around it fit.
             found[row, 3], phrases[row] = named.fit, query.phrases.index(named.phrase)
         return found, phrases
@@ -414,7 +421,7 @@ class Linker:
             concepts: Positions, shape (n,).
             features: Their values, shape (n, len(FEATURES)).
         """
-        odds = features @ np.asarray(self.model.coefficients, dtype=np.float32)
+        odds = (features * np.asarray(self.model.coefficients, dtype=np.float32)).sum(axis=1)
         implied = 1.0 / (1.0 + np.exp(-(odds + np.float32(self.model.intercept))))
         fit = features[:, FEATURES.index("exact")]
         named = self.model.named * fit

@@ -27,6 +27,7 @@ from extractor.components import (
 )
 from extractor.encoders import own_encoder
 from extractor.errors import ArtefactError, InvalidPostingError
+from extractor.int8 import is_able
 from extractor.interfaces import Encoder
 from extractor.language import ENGLISH, LANGUAGE_NAMES, detect_language
 from extractor.levels import Mastery, join_mastery
@@ -165,7 +166,7 @@ class SkillExtractor:
             threshold: Probability below which a concept is not returned, in (0, 1]; the one that
                 comes with the linker if None. `python -m eval tune` finds one for your labels.
             skills_only: Whether duties, occupations and the role class are left out of results,
-                which saves a fifth of the time or more (docs/performance.md).
+                which saves a quarter of the time (docs/performance.md).
 
         Raises:
             TypeError: The encoder is neither a name nor an encoder.
@@ -197,7 +198,7 @@ class SkillExtractor:
         """What results depend on."""
         linker: SkillLinker = self.nlp.get_pipe("jobshift_linker")  # type: ignore[assignment]
         spans: SkillSpans = self.nlp.get_pipe("jobshift_spans")  # type: ignore[assignment]
-        of_roles = {}
+        arithmetic, of_roles = self.resources.encoder.arithmetic, {}
         if self.nlp.has_pipe("jobshift_roles"):
             roles: Roles = self.nlp.get_pipe("jobshift_roles")  # type: ignore[assignment]
             of_roles = {
@@ -213,7 +214,7 @@ class SkillExtractor:
             parts={
                 "linker": linker.linker.model.version,
                 "spans": spans.finder.version,
-                "arithmetic": self.resources.encoder.arithmetic,
+                "arithmetic": f"{arithmetic}, search int8" if is_able() else arithmetic,
                 "tokens": f"spacy {version('spacy')}",
                 "language": f"py3langid {version('py3langid')}",
                 **of_roles,
@@ -301,10 +302,11 @@ class SkillExtractor:
         """Report an ad in a language that is not read, rather than guess at its words."""
         name = LANGUAGE_NAMES.get(language, "another language")
         reason = f"the ad is in {name} ({language}); only English is read"
+        abstained = RoleAssessment(label=None, nearest=None, probabilities={}, abstained=reason)
         return JobResult(
             id=posting.id,
             language=language,
-            role=RoleAssessment(label=None, nearest=None, probabilities={}, abstained=reason),
+            role=abstained if self.nlp.has_pipe("jobshift_roles") else None,
             provenance=self.provenance,
         )
 
@@ -412,6 +414,7 @@ class SkillExtractor:
             ValueError: A span is empty or lies outside of the text.
         """
         JobPosting(id="text", text=text).check()
+        spans = list(spans)
         for start, end in spans:
             if not 0 <= start < end <= len(text):
                 raise ValueError(

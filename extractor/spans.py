@@ -1,13 +1,13 @@
 """Spans that a trained model takes for a skill or for knowledge, whatever any taxonomy calls them.
 
-Layers of its own go on from the vectors of word pieces in the encoder's reading of a sentence;
-every run of up to `MAX_WIDTH` words then gets a score from its first word, its last word, the words
-inside, the words around and its width.
-A semi-Markov CRF (Sarawagi & Cohen, "Semi-Markov Conditional Random Fields for Information
-Extraction", NIPS 2004), one for each label, turns the scores into the probability that exactly
-this run is marked, given that marked runs of one label do not overlap. So the edges compete with
-each other, which a classifier of single words cannot express, and SKILL and KNOWLEDGE may nest, as
-in SkillSpan (Zhang et al., NAACL 2022). Trained by `python -m training.spans`.
+Layers of its own go on from the states of word pieces behind the first of the encoder's layers, so
+these are run once for both. Every run of up to `MAX_WIDTH` words then gets a score from its first
+word, its last word, the words inside, the words around and its width. A semi-Markov CRF (Sarawagi &
+Cohen, "Semi-Markov Conditional Random Fields for Information Extraction", NIPS 2004), one for each
+label, turns the scores into the probability that exactly this run is marked, given that marked runs
+of one label do not overlap. So the edges compete with each other, which a classifier of single
+words cannot express, and SKILL and KNOWLEDGE may nest, as in SkillSpan (Zhang et al., NAACL 2022).
+Trained by `python -m training.spans`.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from extractor.int8 import (
 from extractor.interfaces import Reading
 from extractor.weights import below, read_weights, split_ranges, with_ranges, write_weights
 
-SCHEMA = 3
-"""Version of the artefact's layout."""
+SCHEMA = 4
+"""Version of the artefact's layout, and of what it goes on from."""
 
 LABELS = ("SKILL", "KNOWLEDGE")
 MAX_WIDTH = 16

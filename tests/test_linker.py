@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import taxonomies
 from extractor.encoders import CachedEncoder, HashingEncoder
@@ -110,6 +111,18 @@ def test_best_phrase_and_exact_name_decide():
     assert linker.rank([]) == []
 
 
+def test_a_line_of_many_phrases_is_compared_in_parts(monkeypatch):
+    words = "manage budgets and plan budgets and drive forklifts"
+    phrases = tuple(Phrase(a, b, words[a:b]) for a, b in ((0, 14), (19, 31), (36, 51)))
+    linker, query = Linker(INDEX, CachedEncoder(ENCODER), MODEL), Query(words, 0, phrases, {})
+    (whole,) = linker.rank([query])
+    monkeypatch.setattr("extractor.linker.COMPARED", 1)
+    (parts,) = linker.rank([query])
+    assert len(whole.concepts) == 3
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_queries_are_ranked_alike_alone_and_together():
     linker = Linker(INDEX, CachedEncoder(ENCODER), MODEL)
     java = Phrase(0, 4, "Java")
@@ -124,7 +137,7 @@ def test_queries_are_ranked_alike_alone_and_together():
     for query, ranking in zip(queries, together, strict=True):
         (alone,) = linker.rank([query])
         for one, other in zip(alone, ranking, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-5)
+            np.testing.assert_array_equal(one, other)
 
 
 def ranking(*rows):
@@ -170,6 +183,10 @@ def test_index_survives_the_disk(tmp_path):
     np.testing.assert_allclose(found.scores, wanted.scores)
     with pytest.raises(ArtefactError, match="other concepts"):
         FormIndex.from_disk(tmp_path / "skills", CONCEPTS[:2])
+    for damaged in ({"bytes": INDEX.forms.bytes[1:]}, {"bytes": INDEX.forms.bytes.float()}):
+        save_file(INDEX.forms._asdict() | damaged, tmp_path / "skills" / "forms.safetensors")
+        with pytest.raises(ArtefactError, match="other concepts"):
+            FormIndex.from_disk(tmp_path / "skills", CONCEPTS)
     (tmp_path / "skills" / "forms.safetensors").write_bytes(b"")
     with pytest.raises(ArtefactError, match="missing or damaged"):
         FormIndex.from_disk(tmp_path / "skills", CONCEPTS)

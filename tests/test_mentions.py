@@ -259,7 +259,13 @@ def test_refused_readings_are_told(text, concepts, refused):
         ("French, Italian and Spanish wines", False),
         ("Italian/French wines", False),
         ("Italian, or French, cuisine", True),
-        ("Knowledge of Italian tax law", False),
+        ("Knowledge of Italian law", False),
+        ("Fluent Italian\nRestaurant manager", True),
+        ("Skills\r\nItalian\r\nLaw", True),
+        ("Italian\tLaw", True),
+        ("an Italian\u00a0restaurant", False),
+        ("Translate Italian laws", True),
+        ("Italian Market Specialist", True),
     ],
 )
 def test_languages_are_told_from_origins(text, is_language):

@@ -133,6 +133,8 @@ def test_skills_alone_are_the_same_skills(mini_engine, mini_cache, monkeypatch):
     assert (alone.role, alone.tasks, alone.occupations) == (None, (), ())
     assert whole.provenance.parts.keys() - alone.provenance.parts.keys() == {"roles", "ai_skills"}
     assert engine.link("plan budgets") == mini_engine.link("plan budgets")
+    german = engine.extract("Wir suchen eine Fachkraft, die unsere Kunden freundlich berät. " * 5)
+    assert (german.language, german.role) == ("de", None)
     with pytest.raises(ArtefactError, match="load it without skills_only"):
         engine.occupations_batch(["Nurse"])
 
@@ -223,6 +225,11 @@ def test_a_part_of_a_document_has_its_own_text(mini_engine):
     part = doc[5:9].as_doc(copy_user_data=True)
     assert text_of(part) == part.text != doc.text
     assert text_of(Doc(doc.vocab)) == ""
+
+
+def test_requirements_take_any_spans(mini_engine):
+    assert mini_engine.requirements("Java is a plus.", iter([(0, 4)])) == ["preferred"]
+    assert mini_engine.requirements("Java is a plus.", []) == []
 
 
 @pytest.mark.parametrize("span", [(-1, 3), (3, 3), (4, 2), (0, 99)])

@@ -454,6 +454,9 @@ def test_phrases_are_found_alike_by_many_threads_at_once():
         ("Our stack: Python, SQL and AWS.", True),
         ("Our tech stack includes Kubernetes.", True),
         ("We are a full stack company of the leading kind.", False),
+        ("Technology stack vendors such as Oracle are our competitors.", False),
+        ("We sell a technology stack built on Java to hospitals.", False),
+        ("The tech stack is Java with Spring.", True),
     ],
 )
 def test_the_stack_is_asked_for_also_amid_the_employer(line, is_asked):

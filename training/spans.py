@@ -10,9 +10,10 @@
    of ads of all trades that were marked in SkillSpan's manner with a language model's help.
 3. Calibration and thresholds are fitted on SkillSpan (dev).
 
-The student goes on from the word pieces' vectors of its encoder, which stay as they are, and begins
-with some of the layers of the first teacher where it has layers alike. Weights are averaged over
-the last steps. Seeded. Writes extractor/models/spans/ENCODER with its card.
+Teachers have all layers of MiniLM for their own. The student goes on from the states of word pieces
+behind the encoder's first layers, which stay as they are, and begins with some of the upper layers
+of the first teacher where it has layers alike. Weights are averaged over the last steps. Seeded.
+Writes extractor/models/spans/ENCODER with its card.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from torch import Tensor, nn
 from extractor.components import Zones
 from extractor.encoders import (
     LAYERS,
+    SHARED,
     CachedEncoder,
     MiniLMEncoder,
     load_encoder,
@@ -79,7 +81,7 @@ MARKED = Path(__file__).parent / "data" / "marked" / "ads.tsv"
 MARKS = {"S": "SKILL", "K": "KNOWLEDGE"}
 MARK = re.compile(r"([SK])@(\d+):(\d+)")
 BATCH_PIECES = 900
-SENTENCES_AN_AD = 12
+SENTENCES_AN_AD = 30
 LAYER_RATE = 1.5e-4
 LAYER_DECAY = 0.85
 HEAD_RATE = 1e-3
@@ -90,7 +92,7 @@ TEACHERS = 4
 TEACHER_EPOCHS = 4
 SAMPLE = 500
 """Sentences of ads that the ranges of the 8-bit arithmetic are found on."""
-FLAT = 0.005
+FLAT = 0.004
 LOWEST, STEP = 0.1, 0.02
 THRESHOLDS = np.arange(LOWEST, 0.61, STEP)
 PLACES_MET = 0.85
@@ -206,11 +208,13 @@ def begin_as_minilm(layers: TransformerLayers) -> None:
 
 
 def inherit(student: SpanNetwork, teacher: SpanNetwork) -> None:
-    """Begin with a teacher's scores and with as many of its layers, first to last, evenly apart.
+    """Begin with a teacher's scores and with some of its layers, evenly apart.
 
-    As in Sanh et al., "DistilBERT, a distilled version of BERT" (2019).
+    As in Sanh et al., "DistilBERT, a distilled version of BERT" (2019), but of the layers above
+    those that the encoder shares.
     """
-    chosen = np.linspace(0, teacher.layers.count - 1, student.layers.count).round().astype(int)
+    last = teacher.layers.count - 1
+    chosen = np.linspace(SHARED, last, student.layers.count).round().astype(int)
     known = teacher.state_dict()
 
     def in_teacher(name: str) -> str:
@@ -451,7 +455,9 @@ def write_card(
     is_transformer = any(".attention." in name for name in tensors)
     fields = {
         "command": command,
-        "kind": "layers of MiniLM" if is_transformer else "gated convolutions",
+        "kind": f"layers of MiniLM behind the first {SHARED} of the encoder"
+        if is_transformer
+        else "gated convolutions over the encoder's word pieces",
         "encoder": folder.name,
         "version": finder.version,
         "origin": origin,
@@ -476,11 +482,11 @@ def main() -> None:
         "--teachers", type=Path, default=Path("runs/teachers"), help="folder; trained if missing"
     )
     parser.add_argument("--encoder", default="accurate", help="whose word pieces it goes on from")
-    parser.add_argument("--layers", type=int, default=4, help="its own, after the encoder's")
-    parser.add_argument("--epochs", type=int, default=4, help="of the student")
-    parser.add_argument("--ads", type=int, default=20000, help="sentences of ads")
+    parser.add_argument("--layers", type=int, default=2, help="its own, after the encoder's")
+    parser.add_argument("--epochs", type=int, default=8, help="of the student")
+    parser.add_argument("--ads", type=int, default=40000, help="sentences of ads")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--version", default="4")
+    parser.add_argument("--version", default="5")
     options = parser.parse_args()
     out: Path = options.out or MODELS / options.encoder
     torch.set_num_threads(1)
@@ -525,7 +531,7 @@ def main() -> None:
         print(name, figures, finder.thresholds, finder.calibration, flush=True)
         return figures
 
-    minilm = MiniLMEncoder("all-MiniLM-L6-v2")
+    minilm = MiniLMEncoder("all-MiniLM-L6-v2", shared=0)
     teachers = []
     for seed in range(options.seed, options.seed + TEACHERS):
         teacher = new_finder(minilm, LAYERS, seed)
