@@ -225,11 +225,13 @@ class Table(NamedTuple):
         Returns:
             Shape (len(rows), queries).
         """
-        if not is_able():
-            return self.vectors(rows) @ vectors.T
-        chosen, asked = self._chosen(rows), Table.of(vectors)
-        products = torch._int_mm(chosen.bytes, asked.bytes.T)
-        found: Vectors = (products * chosen.scales).mul_(asked.scales.T).numpy()
+        chosen = self._chosen(rows)
+        if is_able():
+            asked = Table.of(vectors)
+            products = torch._int_mm(chosen.bytes, asked.bytes.T) * asked.scales.T
+        else:
+            products = chosen.bytes.float() @ torch.from_numpy(vectors).T
+        found: Vectors = products.mul_(chosen.scales).numpy()
         return found
 
     def _chosen(self, rows: NDArray[np.int64]) -> Table:

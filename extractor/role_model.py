@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from extractor.errors import ArtefactError
 from extractor.interfaces import Encoder, Vectors
@@ -130,11 +132,11 @@ class Head(NamedTuple):
 
     def probabilities(self, vectors: Vectors) -> Floats:
         """Softmax over the classes, shape (rows, classes)."""
-        hidden = np.maximum(vectors @ self.hidden_weights.T + self.hidden_bias, 0.0)
-        logits = hidden @ self.weights.T + self.bias
-        logits -= logits.max(axis=1, keepdims=True)
-        exponents = np.exp(logits)
-        return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+        layers = ((self.hidden_weights, self.hidden_bias), (self.weights, self.bias))
+        first, second = (tuple(map(torch.from_numpy, layer)) for layer in layers)
+        hidden = functional.linear(torch.from_numpy(vectors).double(), *first).relu_()
+        found: Floats = functional.linear(hidden, *second).softmax(dim=1).numpy()
+        return found
 
 
 @dataclass(frozen=True)
