@@ -180,10 +180,10 @@ ORIGIN_OF = _words(
     army authorities automotive bakery bar brand brands cafe car carmaker cars cheese chef
     chefs citizens citizenship coast coffee companies company cooking cuisine delicatessen dish
     dishes economy firm firms food foods football furniture gaap government headquarters hq
-    industries industry kitchen law laws mainland manufacturer manufacturers massage medicine
-    multinational mythology nationality nationals navy oven parent parliament passport
-    passports pastry pizza police region regions residency restaurant restaurants retailer
-    retailers shop shops store stores subsidiary takeaway territory wine wines
+    industries industry kitchen law laws mainland maker makers manufacturer manufacturers
+    massage medicine multinational mythology nationality nationals navy oven parent parliament
+    passport passports pastry pizza police region regions residency restaurant restaurants
+    retailer retailers shop shops store stores subsidiary takeaway territory wine wines
     """
 )
 """What has an origin: before it, the name of a language is no language. Customers, markets and
