@@ -166,7 +166,7 @@ class SkillExtractor:
             threshold: Probability below which a concept is not returned, in (0, 1]; the one that
                 comes with the linker if None. `python -m eval tune` finds one for your labels.
             skills_only: Whether duties, occupations and the role class are left out of results,
-                which saves a quarter of the time (docs/performance.md).
+                which saves a tenth of the time, with `fast` a sixth (docs/performance.md).
 
         Raises:
             TypeError: The encoder is neither a name nor an encoder.
