@@ -290,8 +290,7 @@ class FormIndex:
             Cosine with the label, and with the best name (the label included), both of shape
             (queries, n).
         """
-        ends = np.append(self.starts[1:], len(self.forms.scales))[positions]
-        counts = ends - self.starts[positions]
+        counts = self._counts[positions]
         firsts = np.cumsum(counts) - counts
         rows = np.repeat(self.starts[positions] - firsts, counts) + np.arange(counts.sum())
         cosines = self.forms.products(rows, vectors)
@@ -308,10 +307,14 @@ class FormIndex:
         return starts, names, scores
 
     @cached_property
+    def _counts(self) -> NDArray[np.int64]:
+        """How many names each concept has, shape (concepts,)."""
+        return np.diff(self.starts, append=len(self.forms.scales))
+
+    @cached_property
     def _owners(self) -> NDArray[np.int64]:
         """Position of the concept that each name belongs to, shape (number of names,)."""
-        counts = np.diff(np.append(self.starts, len(self.forms.scales)))
-        return np.repeat(np.arange(len(self.concepts)), counts)
+        return np.repeat(np.arange(len(self.concepts)), self._counts)
 
     @cached_property
     def _is_label(self) -> NDArray[np.bool_]:

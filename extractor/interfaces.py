@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
@@ -66,6 +65,8 @@ class Reading(NamedTuple):
             Shape (len(places), dimension), length 1. A part without a word piece has the vector of
             the text.
         """
+        import torch
+
         bounds = np.asarray(places, dtype=np.int64).reshape(-1, 2)
         first = np.searchsorted(self.offsets[:, 1], bounds[:, :1], side="right")
         stop = np.searchsorted(self.offsets[:, 0], bounds[:, 1:], side="left")

@@ -323,9 +323,9 @@ class Linker:
         scores = (ranked_by * np.asarray(self.model.weights, dtype=np.float32)).sum(axis=1)
         order = np.lexsort((concepts, -scores, numbers))
         concepts, scores, phrases = concepts[order], scores[order], phrases[order]
-        firsts, of_query = np.unique(numbers, return_index=True, return_inverse=True)[1:]
-        shares = SHARPNESS * (scores - scores[firsts][of_query])
-        sums = np.bincount(of_query, np.exp(shares))
+        firsts = np.searchsorted(numbers, numbers)  # of each pair the best one of its query
+        shares = SHARPNESS * (scores - scores[firsts])
+        sums = np.bincount(numbers, np.exp(shares))
         ends = np.cumsum([len(of_phrases) for of_phrases in marked])
         of_sentence = (ends - 1)[numbers]
         starts = np.concatenate([[0], ends[:-1]])[numbers]
@@ -335,8 +335,8 @@ class Linker:
                 ranked_by[order],
                 probable[np.where(phrases < 0, of_sentence, starts + phrases)],
                 probable[of_sentence],
-                shares - np.log(sums)[of_query],
-                np.log1p(np.arange(len(order)) - firsts[of_query]),
+                shares - np.log(sums[numbers]),
+                np.log1p(np.arange(len(order)) - firsts),
             ]
         ).astype(np.float32)
         return Ranking(concepts, scores, self.probabilities(concepts, features), features, phrases)

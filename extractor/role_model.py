@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from extractor.errors import ArtefactError
 from extractor.interfaces import Encoder, Vectors
@@ -132,6 +130,9 @@ class Head(NamedTuple):
 
     def probabilities(self, vectors: Vectors) -> Floats:
         """Softmax over the classes, shape (rows, classes)."""
+        import torch
+        from torch.nn import functional
+
         layers = ((self.hidden_weights, self.hidden_bias), (self.weights, self.bias))
         first, second = (tuple(map(torch.from_numpy, layer)) for layer in layers)
         hidden = functional.linear(torch.from_numpy(vectors).double(), *first).relu_()
