@@ -39,6 +39,7 @@ from eval.errors import EvaluationError
 from eval.metrics import Estimate, LabelledSpan
 from eval.rows import (
     ExtractionRow,
+    GoldSpan,
     LinkingRow,
     MustRow,
     OccupationRow,
@@ -71,7 +72,7 @@ from extractor.records import (
 )
 from extractor.role_model import LabelledFeatures, fit_steps
 from extractor.roles import RoleClassifier
-from extractor.spans import FoundSpan
+from extractor.spans import FoundSpan, lone_bracket
 from extractor.zones import mask_markup
 from taxonomies.errors import TaxonomyNotInstalledError
 from taxonomies.records import SKILL_KINDS, Kind, Taxonomy
@@ -543,7 +544,14 @@ def spans(run: Run) -> Outcome:
         ],
         "linked skills": [_predicted_spans(result) for result in results],
     }
-    gold = [{LabelledSpan(s.start, s.end, s.label) for s in row.spans} for row in rows]
+    gold = [{_gold_span(row.text, span) for span in row.spans} for row in rows]
+    mended = sum(
+        LabelledSpan(span.start, span.end, span.label) not in spans_
+        for row, spans_ in zip(rows, gold, strict=True)
+        for span in row.spans
+    )
+    if mended:
+        notes.append(f"gold spans taken without a bracket that has no other half: {mended}")
     scored: dict[str, Estimates] = {}
     for system, predicted in systems.items():
         scored[system] = {}
@@ -662,6 +670,17 @@ def found_spans(
         ):
             found[number] = list(spans_)
     return found
+
+
+def _gold_span(text: str, span: GoldSpan) -> LabelledSpan:
+    """A gold span without a lone bracket at its edge, as no system should give one."""
+    inside = text[span.start : span.end]
+    bracket = lone_bracket(inside)
+    stripped = inside.removeprefix(bracket) if bracket == "(" else inside.removesuffix(bracket)
+    if not stripped.strip():
+        return LabelledSpan(span.start, span.end, span.label)
+    start = span.start + inside.index(stripped.strip())
+    return LabelledSpan(start, start + len(stripped.strip()), span.label)
 
 
 def _predicted_spans(result: JobResult) -> set[LabelledSpan]:

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from statistics import fmean
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -434,20 +436,33 @@ def marginals(scores: Tensor) -> Tensor:
 def decode(candidates: Sequence[Candidate], thresholds: Sequence[float]) -> list[Candidate]:
     """Choose runs, most probable first, that overlap no chosen one of their label.
 
+    A run must be possible, and what is gained by it must reach the threshold: half for its edges,
+    half for its words, each as probable as the candidates say (minimum Bayes risk; Goel & Byrne,
+    "Minimum Bayes-risk automatic speech recognition", 2000). So words that are surely part of some
+    run are not lost where several edges compete for them.
+
     Args:
         candidates: Runs of one sentence.
-        thresholds: For each label the lowest probability.
+        thresholds: For each label the lowest gain.
 
     Returns:
         Chosen runs in the order of the text.
     """
+    covered: defaultdict[tuple[int, int], float] = defaultdict(float)
+    for run in candidates:
+        for word in range(run.start, run.end):
+            covered[run.label, word] += run.probability
     chosen: list[Candidate] = []
-    for one in sorted(candidates, key=lambda candidate: -candidate.probability):
-        if one.probability >= thresholds[one.label] and not any(
-            one.label == other.label and one.start < other.end and other.start < one.end
+    for run in sorted(candidates, key=lambda candidate: -candidate.probability):
+        if run.probability < POSSIBLE:
+            break
+        words = range(run.start, run.end)
+        within = fmean(min(covered[run.label, word], 1.0) for word in words)
+        if (run.probability + within) / 2 >= thresholds[run.label] and not any(
+            run.label == other.label and run.start < other.end and other.start < run.end
             for other in chosen
         ):
-            chosen.append(one)
+            chosen.append(run)
     return sorted(chosen)
 
 
@@ -459,7 +474,7 @@ class SpanFinder:
         encoder: The encoder whose vectors of word pieces it was trained on.
         calibration: For each label slope and intercept from the log-odds of the model to
             calibrated ones (Platt 1999).
-        thresholds: For each label the calibrated probability below which nothing is returned.
+        thresholds: For each label the gain below which `decode` chooses no run.
         version: Stands in provenance.
     """
 
@@ -583,25 +598,15 @@ class SpanFinder:
 
     def _found(self, places: Places, runs: Sequence[Candidate]) -> Found:
         starts, ends = places.starts.tolist(), places.ends.tolist()
-
-        def place(run: Candidate) -> tuple[int, int]:
-            first, last = run.start, run.end - 1
-            # SkillSpan has lost its brackets, so the model has not learned where they belong.
-            inside = places.words(first, last + 1)
-            if last > first and inside[-1] == ")" and inside.count(")") > inside.count("("):
-                last -= 1
-            elif last > first and inside[0] == "(" and inside.count("(") > inside.count(")"):
-                first += 1
-            return starts[first], ends[last]
-
+        runs = _without_lone_brackets(places, runs)
         spans = [
-            FoundSpan(*place(run), LABELS[run.label], run.probability)
+            FoundSpan(starts[run.start], ends[run.end - 1], LABELS[run.label], run.probability)
             for run in decode(runs, self.thresholds)
         ]
         possible: dict[tuple[int, int], float] = {}
         for run in runs:
             if run.probability >= POSSIBLE:
-                at = place(run)
+                at = starts[run.start], ends[run.end - 1]
                 possible[at] = max(run.probability, possible.get(at, 0.0))
         return Found(spans, sorted((*at, p) for at, p in possible.items()))
 
@@ -654,6 +659,30 @@ def words_of(sentence: Span) -> Places:
     starts, lengths, is_space = columns.astype(np.int64).T
     starts, lengths = starts[is_space == 0] - sentence.start_char, lengths[is_space == 0]
     return Places(sentence.text, starts, starts + lengths)
+
+
+def lone_bracket(text: str) -> str:
+    """The bracket at an edge of a text whose other half it lacks: "(", ")", or nothing."""
+    lacking = text.count(")") - text.count("(")
+    if lacking < 0 and text.startswith("("):
+        return "("
+    return ")" if lacking > 0 and text.endswith(")") else ""
+
+
+def _without_lone_brackets(places: Places, runs: Sequence[Candidate]) -> list[Candidate]:
+    """Runs without a lone bracket; the probabilities of those that become equal add up.
+
+    SkillSpan has lost many brackets, so the model has not learned where they belong.
+    """
+    sums: defaultdict[tuple[int, int, int], float] = defaultdict(float)
+    for start, end, label, probability in runs:
+        bracket = lone_bracket(places.text[places.starts[start] : places.ends[end - 1]])
+        if bracket and places.words(start, start + 1) == [bracket] and end - start > 1:
+            start += 1
+        elif bracket and places.words(end - 1, end) == [bracket] and end - start > 1:
+            end -= 1
+        sums[start, end, label] += probability
+    return [Candidate(*run, min(probability, 1.0)) for run, probability in sums.items()]
 
 
 def make_network(layers: int, width: int, *, attention: str = "sdpa") -> SpanNetwork:

@@ -139,7 +139,19 @@ def test_runs_of_one_label_do_not_overlap_and_those_of_two_may():
     skill, wider = Candidate(0, 3, 0, 0.6), Candidate(0, 4, 0, 0.5)
     inside, faint = Candidate(1, 3, 1, 0.4), Candidate(4, 5, 1, 0.1)
     assert decode([faint, inside, wider, skill], (0.3, 0.3)) == [skill, inside]
-    assert decode([faint, inside, wider, skill], (0.7, 0.05)) == [inside, faint]
+    assert decode([faint, inside, wider, skill], (0.9, 0.05)) == [inside, faint]
+
+
+def test_words_that_are_sure_are_marked_though_their_edges_are_not():
+    edges = [Candidate(0, 2, 1, 0.25), Candidate(0, 3, 1, 0.3), Candidate(1, 3, 1, 0.2)]
+    alone = Candidate(5, 6, 1, 0.3)
+    # The words of 0 to 2 are marked with .55, .75 and .5, that of 5 with .3.
+    assert decode([*edges, alone], (0.4, 0.4)) == [edges[1]]
+    assert decode([*edges, alone], (0.4, 0.29)) == [edges[1], alone]
+    assert decode([*edges, alone], (0.4, 0.46)) == []
+    # The other label has no part in it; what is hardly possible is never chosen.
+    assert decode([edges[1], edges[0]._replace(label=0)], (0.4, 0.4)) == []
+    assert decode([Candidate(0, 1, 1, 0.09)], (0.0, 0.0)) == []
 
 
 @pytest.mark.parametrize(
@@ -210,6 +222,22 @@ def test_brackets_come_in_pairs(finder, text, span):
         finder.network.shapes.weight[spans.SHAPES.index("other"), 0] = 1.0
     (found,) = finder.find([sentence(text)])
     assert texts(text, found) == [(span, "KNOWLEDGE")]
+
+
+def test_runs_that_differ_by_a_lone_bracket_are_one(finder):
+    (places,) = [words_of(sentence("Uses SQL) daily"))]
+    runs = [Candidate(1, 3, 1, 0.3), Candidate(1, 2, 1, 0.25), Candidate(0, 2, 1, 0.1)]
+    found = finder._found(places, runs)
+    assert found.spans == [spans.FoundSpan(5, 8, "KNOWLEDGE", 0.55)]
+    assert found.possible == [(0, 8, 0.1), (5, 8, 0.55)]
+
+
+@pytest.mark.parametrize(
+    ("text", "bracket"),
+    [("a)", ")"), ("(a", "("), ("(a)", ""), ("a (b", ""), ("a) b", ""), (")", ")"), ("", "")],
+)
+def test_lone_brackets_are_those_at_an_edge(text, bracket):
+    assert spans.lone_bracket(text) == bracket
 
 
 def test_calibration_moves_probabilities_and_keeps_their_order(finder):

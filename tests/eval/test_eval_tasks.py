@@ -117,6 +117,18 @@ def test_spans_by_label(report, rows_file):
     assert values(result["baseline"])["strict_precision/SKILL"] == pytest.approx(1 / 3)
 
 
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [("bake bread )", 0, 12), ("bake bread (", 0, 10), ("bake bread", 0, 10)],
+)
+def test_gold_spans_end_before_a_lone_bracket(report, rows_file, text, start, end):
+    gold = {"start": start, "end": end, "label": "SKILL"}
+    result = report("spans", rows_file({"text": text, "spans": [gold]}))
+    assert values(result["baselines"]["linked skills"])["strict_f1/SKILL"] == 1
+    mended = "gold spans taken without a bracket that has no other half: 1"
+    assert (mended in result["notes"]) == (end == 12)
+
+
 def test_occupations(report, rows_file):
     path = rows_file(
         {"title": "oven hand", "text": "oven hand", "occupation": {"uri": "o/baker"}},
