@@ -277,13 +277,11 @@ class FormIndex:
             return None
         return Search(torch.from_numpy(_vectors_of(self.means)))
 
-    def similarities(
-        self, vectors: Vectors, positions: NDArray[np.int64]
-    ) -> tuple[Vectors, Vectors]:
+    def similarities(self, asked: Table, positions: NDArray[np.int64]) -> tuple[Vectors, Vectors]:
         """Cosines of query vectors with the names of some concepts.
 
         Args:
-            vectors: Shape (queries, dimension), unit length.
+            asked: The query vectors, of unit length.
             positions: Sorted positions of concepts, shape (n,), n at least 1.
 
         Returns:
@@ -293,7 +291,7 @@ class FormIndex:
         counts = self._counts[positions]
         firsts = np.cumsum(counts) - counts
         rows = np.repeat(self.starts[positions] - firsts, counts) + np.arange(counts.sum())
-        cosines = self.forms.products(rows, vectors)
+        cosines = self.forms.products(rows, asked)
         bare = firsts + self.bare[positions] - self.starts[positions]
         label = np.maximum(cosines[firsts], cosines[bare])
         return label.T, np.maximum.reduceat(cosines, firsts, axis=0).T
@@ -323,21 +321,24 @@ class FormIndex:
         found[self.starts] = found[self.bare] = True
         return found
 
-    def lexical_scores(self, tokens: list[str]) -> WordScores:
+    def lexical_scores(self, tokens: list[str], *, most: int | None = None) -> WordScores:
         """BM25 of a text against the names of every concept.
 
         Args:
             tokens: The text as `tokenize` splits it.
+            most: Words of more names than these are passed over; they take most of the time.
 
         Returns:
             Of each concept the mean of its label's score and its best name's score.
         """
         starts, names, scores = self._postings
         known = self.lexical.get_tokens_ids([token for token in tokens if token])
-        if not known:
-            return WordScores(np.zeros(0, np.int64), np.zeros(0, np.float32), len(self.concepts))
-        # A text has words with two of a hundred names, so only these are summed up.
         of_words = [slice(starts[word], starts[word + 1]) for word in known]
+        if most is not None:
+            of_words = [words for words in of_words if words.stop - words.start <= most]
+        if not of_words:
+            return WordScores(np.zeros(0, np.int64), np.zeros(0, np.float32), len(self.concepts))
+        # A text has words with few names in common, so only these are summed up.
         rows = np.concatenate([names[of_word] for of_word in of_words])
         values = np.concatenate([scores[of_word] for of_word in of_words])
         order = np.argsort(rows, kind="stable")

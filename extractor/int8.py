@@ -29,8 +29,10 @@ the name of the matrix: "0.input"."""
 INPUTS = ("input", "context", "middle", "units")
 """Matrices of a layer that are rounded: what goes into attention, what comes out of it, what goes
 into the units, and what comes out of those."""
-
-
+HEADS = ("roles", "first", "last")
+"""Parts of the span finder's heads that take the same matrix."""
+AROUND = 5
+"""Word pieces that a convolution looks at."""
 SEARCHED = 32
 """Vectors that are searched at once: their products with 15,000 others fit a core's cache."""
 STRIPES = 16
@@ -99,9 +101,13 @@ class Rounding(NamedTuple):
     def writer(self) -> Callable[[Tensor], Tensor]:
         """A function that writes values as bytes."""
         steps, zero = 1 / (self.scale * self.columns), torch.tensor(float(self.zero))
-        return lambda values: (
-            torch.addcmul(zero, values, steps).round_().clamp_(0, 255).to(torch.uint8)
-        )
+
+        def write(values: Tensor) -> Tensor:
+            whole = torch.addcmul(zero, values, steps).round_().clamp_(0, 255)
+            # In two steps, since that from 32-bit numbers to bytes is not vectorised.
+            return whole.to(torch.int32).to(torch.uint8)
+
+        return write
 
 
 class Linear:
@@ -215,24 +221,27 @@ class Table(NamedTuple):
         found: Vectors = torch.mul(*self._chosen(rows)).numpy()
         return found
 
-    def products(self, rows: NDArray[np.int64], vectors: Vectors) -> Vectors:
+    def products(self, rows: NDArray[np.int64], asked: Table) -> Vectors:
         """Inner products of some rows with vectors, for unit vectors to .003.
 
         Args:
             rows: Numbers of rows.
-            vectors: Shape (queries, width).
+            asked: The vectors.
 
         Returns:
-            Shape (len(rows), queries).
+            Shape (len(rows), len(asked.bytes)).
         """
         chosen = self._chosen(rows)
         if is_able():
-            asked = Table.of(vectors)
-            products = torch._int_mm(chosen.bytes, asked.bytes.T) * asked.scales.T
-        else:
-            products = chosen.bytes.float() @ torch.from_numpy(vectors).T
-        found: Vectors = products.mul_(chosen.scales).numpy()
+            products = torch._int_mm(chosen.bytes, asked.bytes.T)
+        else:  # exact, too: sums of bytes fit the digits of 32 bits
+            products = chosen.bytes.float() @ asked.bytes.float().T
+        found: Vectors = (products * asked.scales.T).mul_(chosen.scales).numpy()
         return found
+
+    def part(self, start: int, stop: int) -> Table:
+        """Vectors from one row up to another."""
+        return Table._make(part[start:stop] for part in self)
 
     def _chosen(self, rows: NDArray[np.int64]) -> Table:
         # Whole rows are copied; indexing would copy number by number.
@@ -368,13 +377,15 @@ class Int8Convolutions:
         taken = Rounding.of(ranges["first"], weights["first.weight"])
         self._write = taken.writer()
         self._first = Linear(weights["first.weight"], weights["first.bias"], taken)
-        self._gated = [
-            Int8Convolution(
-                weights[f"gated.{number}.weight"],
-                weights[f"gated.{number}.bias"],
-                ranges[str(number)],
-            )
+        self._around = [_depthwise(weights, f"around.{number}") for number in range(self.count)]
+        inputs = [
+            Rounding.of(ranges[str(number)], weights[f"gated.{number}.weight"])
             for number in range(self.count)
+        ]
+        self._writes = [rounding.writer() for rounding in inputs]
+        self._gated = [
+            Linear(weights[f"gated.{number}.weight"], weights[f"gated.{number}.bias"], rounding)
+            for number, rounding in enumerate(inputs)
         ]
         self._norms = [
             (weights[f"norms.{number}.weight"].clone(), weights[f"norms.{number}.bias"].clone())
@@ -393,43 +404,65 @@ class Int8Convolutions:
         """
         if not is_piece.any():
             return torch.zeros_like(states)
-        # Texts follow each other with a row between them, so that they do not see each other.
+        # Texts follow each other with rows between them, so that they do not see each other.
         texts = torch.arange(len(states))[:, None].expand_as(is_piece)[is_piece]
-        places = torch.arange(len(texts)) + texts + 1
-        rows = states.new_zeros(_rounded(int(places[-1]) + 2), self.width)
+        gap = AROUND // 2
+        places = torch.arange(len(texts)) + gap * (texts + 1)
+        rows = states.new_zeros(_rounded(int(places[-1]) + 1 + gap), self.width)
         rows[places] = states[is_piece]
         is_gap = torch.ones(len(rows), dtype=torch.bool)
         is_gap[places] = False
+        gaps = is_gap.nonzero()[:, 0]
         rows = self._first(self._write(rows))
-        for gated, (weight, bias) in zip(self._gated, self._norms, strict=True):
-            change = functional.glu(gated(rows, is_gap), dim=1)
-            rows = functional.layer_norm(rows.add_(change), (self.width,), weight, bias)
+        for around, write, gated, norm in zip(
+            self._around, self._writes, self._gated, self._norms, strict=True
+        ):
+            # As an image of one line, whose colours lie side by side as the numbers of a row do.
+            line = rows.index_fill_(0, gaps, 0.0)[None, None].permute(0, 3, 1, 2)
+            seen = functional.conv2d(line, *around, padding=(0, gap), groups=self.width)
+            change = functional.glu(gated(write(seen.permute(0, 2, 3, 1)[0, 0])), dim=1)
+            rows = functional.layer_norm(rows.add_(change), (self.width,), *norm)
         found = torch.zeros_like(states)
         found[is_piece] = rows[places]
         return found
 
 
-class Int8Convolution:
-    """A convolution over rows and their two neighbours, in bytes."""
+def _depthwise(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution in which each number of a row looks around by itself."""
+    weight = weights[f"{name}.weight"][:, :, None].contiguous(memory_format=torch.channels_last)
+    return weight, weights[f"{name}.bias"].clone()
 
-    def __init__(self, weight: Tensor, bias: Tensor, bounds: Tensor) -> None:
-        taken = Rounding.of(bounds, weight.abs().amax(dim=2))
-        self._write, self._zero = taken.writer(), taken.zero
-        joined = weight.permute(0, 2, 1).flatten(1)
-        threefold = taken._replace(columns=taken.columns.repeat(3))
-        self._linear = Linear(joined, bias, threefold)
 
-    def __call__(self, rows: Tensor, is_gap: Tensor) -> Tensor:
-        """Apply it to rows of shape (rows, in); gaps count as zeros.
+class Int8Heads:
+    """What is read off the vectors of words, in bytes; see `extractor.spans.Heads`.
 
-        Returns:
-            Shape (rows, out).
+    Args:
+        weights: Weights in 32 bits, named as there.
+        ranges: What `find_ranges` gave for them.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], ranges: Ranges) -> None:
+        taken = Rounding.of(ranges["hidden"], weights["hidden.weight"])
+        given = Rounding.of(ranges["outputs"])
+        self._write = taken.writer()
+        self._hidden = Linear(
+            weights["hidden.weight"], weights["hidden.bias"].clone(), taken, given, gelu=True
+        )
+        weight, bias = (
+            torch.cat([weights[f"{name}.{kind}"] for name in HEADS]) for kind in ("weight", "bias")
+        )
+        self._outputs = Linear(weight, bias, given)
+
+    def __call__(self, words: Tensor) -> Tensor:
+        """Roles, vectors of first and of last words side by side.
+
+        Args:
+            words: Shape (sentences, words, width), float32.
         """
-        written = self._write(rows)
-        written[is_gap] = self._zero
-        around = written.new_full((len(rows), 3, rows.shape[1]), self._zero)
-        around[1:, 0], around[:, 1], around[:-1, 2] = written[:-1], written, written[1:]
-        return self._linear(around.flatten(1))
+        rows = words.flatten(end_dim=1)
+        padded = functional.pad(rows, (0, 0, 0, _rounded(len(rows)) - len(rows)))
+        found = self._outputs(self._hidden(self._write(padded)))
+        return found[: len(rows)].view(*words.shape[:2], -1)
 
 
 def normalise(states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -264,14 +264,14 @@ def _read(sentence: str) -> _Reading:
     forms = [token.form for token in tokens]
     before, after = _tables()
     cues: list[_Cue] = []
-    index = 0
-    while index < len(forms):
+    read = 0
+    for index in sorted({*before.starts(forms), *after.starts(forms)}):
         found = before.longest(forms, index)
         behind = after.longest(forms, index)
         stop = max(found[0] if found else 0, behind[0] if behind else 0)
-        if not stop:
-            index += 1
+        if index < read or not stop:
             continue
+        read = stop
         chosen = found if found and found[0] == stop else behind
         assert chosen is not None  # noqa: S101 - for the type checker
         cues.append(
@@ -284,7 +284,6 @@ def _read(sentence: str) -> _Reading:
                 after=behind is not None and behind[0] == stop,
             )
         )
-        index = stop
     for match in _CEFR.finditer(masked):
         first, stop = bisect_left(starts, match.start()), bisect_left(starts, match.end())
         name: Any = match["low"]

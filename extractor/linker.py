@@ -4,7 +4,7 @@ A concept's score for a sentence adds up, each with a weight:
 
 - the cosine of the sentence with the concept's label, plus that with its best name;
 - the same for the candidate phrase that fits the concept best;
-- BM25 of the sentence against the names, standardised over all concepts;
+- BM25 of the sentence's rarer words against the names, standardised over all concepts;
 - how well a name stands in the sentence word for word;
 - the length of the label, since long labels catch fewer words by chance;
 - its prior: how much ads ask for it, whatever the sentence.
@@ -39,13 +39,14 @@ from numpy.typing import NDArray
 from extractor.encoders import CachedEncoder
 from extractor.errors import ArtefactError
 from extractor.index import FormIndex, WordScores, tokenize
+from extractor.int8 import Table
 from extractor.interfaces import Vectors
 from extractor.mentions import LABEL_WORD
 from extractor.phrases import Phrase
 
-NEAREST = 25
-"""Concepts looked at for each sentence and phrase. Scoring only what these find, instead of what
-the 50 nearest names find, changes 2 in 1,000 of the best five (see docs/linking.md)."""
+NEAREST = 15
+"""Concepts looked at for each sentence and phrase. Rankings of judged sentences are as good as with
+25 (see docs/linking.md)."""
 
 LIKELY = 0.3
 """Probability of naming a skill above which concepts next to a phrase are looked at. Of the matches
@@ -53,6 +54,9 @@ in ads, 0.6 % change against looking at those of all phrases."""
 
 BY_WORDS = 25
 """Concepts looked at for the lexical score."""
+COMMON = 1000
+"""A word of more names than these ("manage", "system") is left out of the lexical score. They take
+three fifths of its time, and the rankings of judged sentences are as good without them."""
 
 TOGETHER = 1024
 """Sentences that are ranked at once."""
@@ -283,16 +287,19 @@ class Linker:
         ]
         neighbours = self.index.nearest(np.concatenate(searched), NEAREST)
         words = tokenize([query.text for query in queries])
-        lexical = [self.index.lexical_scores(tokens) for tokens in words]
+        lexical = [self.index.lexical_scores(tokens, most=COMMON) for tokens in words]
         numbers, concepts = self._candidates(queries, searched, neighbours, lexical)
+        asked = Table.of(np.concatenate(vectors))
+        ends = np.cumsum([len(found) for found in vectors]).tolist()
         bounds = np.searchsorted(numbers, np.arange(len(queries) + 1))
         ranked_by = np.zeros((len(concepts), len(RANKED_BY)), dtype=np.float32)
         phrases = np.full(len(concepts), -1)
         for number, (first, stop) in enumerate(pairwise(bounds.tolist())):
             if first < stop:
                 rows = slice(first, stop)
+                of_query = asked.part(ends[number] - len(vectors[number]), ends[number])
                 ranked_by[rows, :4], phrases[rows] = self._compare(
-                    queries[number], vectors[number], lexical[number], concepts[rows]
+                    queries[number], of_query, lexical[number], concepts[rows]
                 )
         ranked_by[:, 4] = np.log1p(self.index.label_words[concepts])
         ranked_by[:, 5] = self.prior[concepts]
@@ -361,31 +368,34 @@ class Linker:
         """
         total = len(self.index.concepts)
 
-        def pairs(found: Sequence[Collection[int] | NDArray[np.int64]]) -> NDArray[np.int64]:
-            numbers = np.repeat(np.arange(len(found)), [len(of_query) for of_query in found])
-            concepts = np.fromiter(chain.from_iterable(found), dtype=np.int64, count=len(numbers))
-            return np.asarray(numbers * total + concepts)
+        def keys_of(concepts: NDArray[np.int64], counts: Sequence[int]) -> NDArray[np.int64]:
+            return np.repeat(np.arange(len(counts)) * total, counts) + concepts
 
-        of_vector = np.repeat(np.arange(len(queries)), [len(found) for found in searched])
-        by_words = pairs([scores.best(BY_WORDS) for scores in lexical])
+        def chained(found: Sequence[Collection[int]]) -> NDArray[np.int64]:
+            concepts = np.fromiter(chain.from_iterable(found), dtype=np.int64)
+            return keys_of(concepts, [len(of_query) for of_query in found])
+
+        best = [scores.best(BY_WORDS) for scores in lexical]
+        by_words = np.concatenate(best)
+        named = keys_of(by_words, [len(of_query) for of_query in best])
         keys = np.concatenate(
             [
-                (of_vector[:, None] * total + neighbours).ravel(),
-                by_words[~self.index.is_tool[by_words % total]],
-                pairs([query.exact for query in queries]),
+                keys_of(neighbours.ravel(), [neighbours.shape[1] * len(of) for of in searched]),
+                named[~self.index.is_tool[by_words]],
+                chained([query.exact for query in queries]),
             ]
         )
-        keys = np.setdiff1d(keys, pairs([query.refused for query in queries]))
+        keys = np.setdiff1d(keys, chained([query.refused for query in queries]))
         return keys // total, keys % total
 
     def _compare(
-        self, query: Query, vectors: Vectors, lexical: WordScores, concepts: NDArray[np.int64]
+        self, query: Query, asked: Table, lexical: WordScores, concepts: NDArray[np.int64]
     ) -> tuple[Vectors, NDArray[np.int64]]:
         """Compare a query with concepts.
 
         Args:
             query: A sentence.
-            vectors: Of the sentence and of its phrases.
+            asked: Vectors of the sentence and of its phrases.
             lexical: BM25 of the sentence against the names.
             concepts: Ascending positions, at least one.
 
@@ -395,13 +405,13 @@ class Linker:
         found = np.zeros((len(concepts), 4), dtype=np.float32)
         phrases = np.full(len(concepts), -1)
         # A line of thousands of phrases is compared in parts.
-        step = max(1, COMPARED // len(vectors))
+        step = max(1, COMPARED // len(asked.bytes))
         for start in range(0, len(concepts), step):
             rows = slice(start, start + step)
-            label, best = self.index.similarities(vectors, concepts[rows])
+            label, best = self.index.similarities(asked, concepts[rows])
             cosines = label + best
             sentence = phrase = cosines[0]
-            if len(vectors) > 1:
+            if len(cosines) > 1:
                 phrase = cosines[1:].max(axis=0)
                 phrases[rows] = np.where(sentence > phrase, -1, cosines[1:].argmax(axis=0))
             found[rows, 0], found[rows, 1] = sentence, phrase

@@ -10,6 +10,7 @@ import numpy as np
 
 from extractor.encoders import CachedEncoder
 from extractor.index import FormIndex, tokenize
+from extractor.int8 import Table
 from extractor.interfaces import Vectors, unit
 
 NEAREST = 100
@@ -103,7 +104,7 @@ class OccupationFinder:
         lexical = self.index.lexical_scores(tokenize([title])[0])
         near = self.index.nearest(vectors[:1], NEAREST).ravel()
         concepts = np.unique(np.concatenate([near, lexical.best(NEAREST)]))
-        label, best = self.index.similarities(vectors, concepts)
+        label, best = self.index.similarities(Table.of(vectors), concepts)
         cosines = LABEL_SHARE * label + (1 - LABEL_SHARE) * best
         scores = weights @ cosines + LEXICAL_WEIGHT * lexical.standardised(concepts)
         order = np.lexsort((concepts, -scores))

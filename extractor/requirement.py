@@ -91,7 +91,7 @@ def _read(sentence: str) -> _Reading:
     table = _cues().phrases
     found = [
         _Cue(index, match[0], match[1])
-        for index in range(len(forms))
+        for index in table.starts(forms)
         if (match := table.longest(forms, index))
     ]
     # Of phrases that overlap the longest counts: "is not required", not "required".

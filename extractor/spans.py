@@ -40,7 +40,9 @@ from extractor.encoders import (
 )
 from extractor.errors import ArtefactError
 from extractor.int8 import (
+    AROUND,
     Int8Convolutions,
+    Int8Heads,
     Int8Layers,
     Ranges,
     has_bfloat16,
@@ -50,7 +52,7 @@ from extractor.int8 import (
 from extractor.interfaces import Reading
 from extractor.weights import below, read_weights, split_ranges, with_ranges, write_weights
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the artefact's layout, and of what it goes on from."""
 
 LABELS = ("SKILL", "KNOWLEDGE")
@@ -59,6 +61,10 @@ MAX_WIDTH = 16
 
 SHAPES = ("lower", "upper", "title", "mixed", "digits", "other")
 """How a word is written: the encoder itself reads lower case only."""
+SHAPE_WIDTH = 16
+"""Numbers that tell the heads how a word is written."""
+ROLES = 5
+"""What a word can be to a run: the first, the last, inside, before, behind."""
 
 IMPOSSIBLE = -1e4
 """Score of a run that leaves the sentence."""
@@ -265,12 +271,14 @@ class TransformerLayers(nn.Module):
 class Convolutions(nn.Module):
     """Gated convolutions over states of word pieces that know nothing of their neighbours yet.
 
-    A tenth of the work of `TransformerLayers` (Dauphin et al., "Language Modeling with Gated
+    A twentieth of the work of `TransformerLayers`: each number of a state looks around by itself,
+    then a gated linear layer takes them together (Kaiser et al., "Depthwise Separable Convolutions
+    for Neural Machine Translation", ICLR 2018; Dauphin et al., "Language Modeling with Gated
     Convolutional Networks", ICML 2017).
 
     Args:
         width: Numbers of a state.
-        count: Convolutions; each looks at one piece more to either side.
+        count: Convolutions; each looks at `AROUND` pieces, its own in the middle.
         dropout: Share of numbers left out in training.
     """
 
@@ -278,9 +286,10 @@ class Convolutions(nn.Module):
         super().__init__()
         self.width, self.count = width, count
         self.first = nn.Linear(width, width)
-        self.gated = nn.ModuleList(
-            [nn.Conv1d(width, 2 * width, 3, padding=1) for _ in range(count)]
+        self.around = nn.ModuleList(
+            [nn.Conv1d(width, width, AROUND, padding="same", groups=width) for _ in range(count)]
         )
+        self.gated = nn.ModuleList([nn.Linear(width, 2 * width) for _ in range(count)])
         self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(count)])
         self.dropout = nn.Dropout(dropout)
 
@@ -293,10 +302,49 @@ class Convolutions(nn.Module):
         """States behind the convolutions, of the shape of `states`: (texts, pieces, width)."""
         kept = is_piece.unsqueeze(-1).to(states.dtype)
         states = self.first(states)
-        for gated, norm in zip(self.gated, self.norms, strict=True):
-            change = functional.glu(gated((states * kept).transpose(1, 2)), dim=1).transpose(1, 2)
-            states = norm(states + self.dropout(change))
+        for around, gated, norm in zip(self.around, self.gated, self.norms, strict=True):
+            seen = around((states * kept).transpose(1, 2)).transpose(1, 2)
+            states = norm(states + self.dropout(functional.glu(gated(seen), dim=-1)))
         return states
+
+
+class Heads(nn.Module):
+    """What is read off the vectors of words.
+
+    Args:
+        width: Numbers of a vector.
+        hidden: Units in between.
+        rank: Length of the vectors whose product scores first and last word together.
+        dropout: Share of units left out in training.
+    """
+
+    def __init__(
+        self, width: int, *, hidden: int = 256, rank: int = 64, dropout: float = 0.2
+    ) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.hidden = nn.Linear(width, hidden)
+        # Of each word as the first, the last, one inside, the one before and the one behind.
+        self.roles = nn.Linear(hidden, ROLES * len(LABELS))
+        self.first = nn.Linear(hidden, len(LABELS) * rank)
+        self.last = nn.Linear(hidden, len(LABELS) * rank)
+        for layer in (self.first, self.last):
+            nn.init.normal_(layer.weight, std=0.02)
+
+    @property
+    def rounded(self) -> dict[str, nn.Module]:
+        """Its parts whose inputs are rounded in 8-bit integers, by the name of the range."""
+        return {"hidden": self.hidden, "outputs": self.first}
+
+    def forward(self, words: Tensor) -> Tensor:
+        """Roles, vectors of first and of last words side by side, float32.
+
+        Args:
+            words: Shape (sentences, words, width).
+        """
+        hidden = self.dropout(functional.gelu(self.hidden(self.dropout(words))))
+        outputs = [part(hidden).float() for part in (self.roles, self.first, self.last)]
+        return torch.cat(outputs, dim=-1)
 
 
 class SpanNetwork(nn.Module):
@@ -304,36 +352,32 @@ class SpanNetwork(nn.Module):
 
     Args:
         layers: Go on from the encoder's vectors of word pieces.
-        hidden: Units behind the scores.
-        rank: Length of the vectors whose product scores first and last word together.
-        dropout: Share of units left out in training, from the encoder's layers up.
+        heads: Read words off their states, with how each is written.
     """
 
     def __init__(
         self,
         layers: TransformerLayers | Convolutions | Int8Layers | Int8Convolutions,
-        *,
-        hidden: int = 256,
-        rank: int = 64,
-        dropout: float = 0.2,
+        heads: Heads | Int8Heads,
     ) -> None:
         super().__init__()
-        self.rank = rank
         self.layers = layers
-        self.shapes = nn.Embedding(len(SHAPES), 16)
+        self.heads = heads
+        self.shapes = nn.Embedding(len(SHAPES), SHAPE_WIDTH)
         # Word pieces are lower case; "Go" and "go" must differ before the layers read them.
         self.cases = nn.Embedding(len(SHAPES), layers.width)
-        self.dropout = nn.Dropout(dropout)
-        self.hidden = nn.Linear(layers.width + self.shapes.embedding_dim, hidden)
-        # Of each word as the first, the last, one inside, the one before and the one behind.
-        self.roles = nn.Linear(hidden, 5 * len(LABELS))
-        self.first = nn.Linear(hidden, len(LABELS) * rank)
-        self.last = nn.Linear(hidden, len(LABELS) * rank)
         self.width = nn.Parameter(torch.full((len(LABELS), MAX_WIDTH), -2.0))
         nn.init.normal_(self.shapes.weight, std=0.1)
         nn.init.zeros_(self.cases.weight)
-        for layer in (self.first, self.last):
-            nn.init.normal_(layer.weight, std=0.02)
+
+    @property
+    def rounded(self) -> dict[str, nn.Module]:
+        """Its parts whose inputs are rounded in 8-bit integers, by the name of the range."""
+        return {
+            f"{name}.{key}": part
+            for name, module in (("layers", self.layers), ("heads", self.heads))
+            for key, part in module.rounded.items()  # type: ignore[union-attr]
+        }
 
     def forward(self, batch: Batch) -> Tensor:
         """Score all runs of words.
@@ -346,14 +390,12 @@ class SpanNetwork(nn.Module):
         states = batch.states + torch.bmm(of_word, self.cases(batch.shapes))
         states = self.layers(states, batch.is_piece)
         words = torch.bmm(batch.pooling.to(states.dtype), states)
-        joined = torch.cat([words, self.shapes(batch.shapes)], dim=-1)
-        hidden = self.dropout(functional.gelu(self.hidden(self.dropout(joined))))
-        count, length = batch.is_word.shape
-        shape = (count, length, -1, len(LABELS))
-        roles = self.roles(hidden).float().view(shape).permute(2, 0, 3, 1)
-        first = self.first(hidden).float().view(count, length, len(LABELS), self.rank)
-        last = self.last(hidden).float().view(count, length, len(LABELS), self.rank)
-        pairs = torch.einsum("silr,sjlr->slij", first, last) / math.sqrt(self.rank)
+        outputs = self.heads(torch.cat([words, self.shapes(batch.shapes)], dim=-1))
+        by_label = (*batch.is_word.shape, -1, len(LABELS))
+        roles = outputs[..., : ROLES * len(LABELS)].reshape(by_label).permute(2, 0, 3, 1)
+        ends = outputs[..., ROLES * len(LABELS) :].view(*batch.is_word.shape, 2, len(LABELS), -1)
+        first, last = ends.unbind(2)
+        pairs = torch.einsum("silr,sjlr->slij", first, last) / math.sqrt(ends.shape[-1])
         return self._runs(roles, pairs, batch.is_word)
 
     def _runs(self, roles: Tensor, pairs: Tensor, is_word: Tensor) -> Tensor:
@@ -414,20 +456,16 @@ def marginals(scores: Tensor) -> Tensor:
     Computed by the forward-backward algorithm, with no gradient.
     """
     count, labels, length, widest = scores.shape
-    by_end = _by_end(scores)
-    # The sum over the words before each word, behind as many impossible ones as a run is wide; and
-    # over the words from each word on.
-    before = scores.new_full((count, labels, widest + length), IMPOSSIBLE)
-    behind = scores.new_full((count, labels, length + widest), IMPOSSIBLE)
-    before[..., widest - 1] = 0.0
-    behind[..., length] = 0.0
+    # Read from the end, a sentence is like any other, so both ways are gone at once.
+    runs = torch.stack([_by_end(scores), scores.flip(2, 3)])
+    # The sum over the words before each word, behind as many impossible ones as a run is wide.
+    sums = scores.new_full((2, count, labels, widest + length), IMPOSSIBLE)
+    sums[..., widest - 1] = 0.0
     for end in range(length):
-        runs = (before[..., end : end + widest] + by_end[:, :, end]).logsumexp(-1)
         at = end + widest
-        torch.logaddexp(before[..., at - 1], runs, out=before[..., at])
-    for start in range(length - 1, -1, -1):
-        runs = (behind[..., start + 1 : start + 1 + widest] + scores[:, :, start]).logsumexp(-1)
-        torch.logaddexp(behind[..., start + 1], runs, out=behind[..., start])
+        through = (sums[..., end:at] + runs[..., end, :]).logsumexp(-1)
+        torch.logaddexp(sums[..., at - 1], through, out=sums[..., at])
+    before, behind = sums[0], sums[1].flip(-1)
     ends = torch.arange(length)[:, None] + torch.arange(widest)[None] + 1
     around = before[..., widest - 1 : -1, None] + behind[..., ends]
     return (around + scores - before[..., -1, None, None]).exp()
@@ -528,12 +566,15 @@ class SpanFinder:
                 )
             tensors, ranges = split_ranges(read_weights(folder / "weights.safetensors"))
             if integers and ranges and is_able():
+                of_layers = below(ranges, "layers.")
                 network = SpanNetwork(
-                    Int8Layers(below(tensors, "layers.encoder.layer."), ranges, MINILM_HEADS)
+                    Int8Layers(below(tensors, "layers.encoder.layer."), of_layers, MINILM_HEADS)
                     if manifest["width"] == MINILM_WIDTH
-                    else Int8Convolutions(below(tensors, "layers."), ranges)
+                    else Int8Convolutions(below(tensors, "layers."), of_layers),
+                    Int8Heads(below(tensors, "heads."), below(ranges, "heads.")),
                 )
-                tensors = {k: v for k, v in tensors.items() if not k.startswith("layers.")}
+                in_bytes = ("layers.", "heads.")
+                tensors = {k: v for k, v in tensors.items() if not k.startswith(in_bytes)}
             else:
                 network = make_network(manifest["layers"], manifest["width"])
             network.load_state_dict(tensors)
@@ -555,8 +596,8 @@ class SpanFinder:
 
         Args:
             folder: Where they are written.
-            ranges: What `extractor.int8.find_ranges` gave for the layers. Without them, layers run
-                in more than 8 bits.
+            ranges: What `extractor.int8.find_ranges` gave for the network. Without them, it runs in
+                more than 8 bits.
 
         Raises:
             ArtefactError: The finder was read with layers in 8 bits, which cannot be written.
@@ -674,6 +715,8 @@ def _without_lone_brackets(places: Places, runs: Sequence[Candidate]) -> list[Ca
 
     SkillSpan has lost many brackets, so the model has not learned where they belong.
     """
+    if "(" not in places.text and ")" not in places.text:
+        return list(runs)
     sums: defaultdict[tuple[int, int, int], float] = defaultdict(float)
     for start, end, label, probability in runs:
         bracket = lone_bracket(places.text[places.starts[start] : places.ends[end - 1]])
@@ -694,14 +737,15 @@ def make_network(layers: int, width: int, *, attention: str = "sdpa") -> SpanNet
             kind, for others convolutions.
         attention: How transformers is to compute attention, `sdpa` or `eager`.
     """
+    heads = Heads(width + SHAPE_WIDTH)
     if width != MINILM_WIDTH:
-        return SpanNetwork(Convolutions(width, layers))
+        return SpanNetwork(Convolutions(width, layers), heads)
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(
         minilm_folder(), num_hidden_layers=layers, attn_implementation=attention
     )
-    return SpanNetwork(TransformerLayers(config))
+    return SpanNetwork(TransformerLayers(config), heads)
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -220,6 +220,8 @@ def _serve(
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     parents.close()
     use_one_thread()
+    # Results hold no cycles, so the collector finds next to nothing, however seldom it looks.
+    gc.set_threshold(50_000)
     while True:
         try:
             items = connection.recv()

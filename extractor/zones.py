@@ -72,7 +72,8 @@ def mask_markup(text: str) -> str:
         text = _ENTITY.sub(_mask_entity, text)
     if "\r" in text:
         text = text.replace("\r\n", " \n").replace("\r", "\n")
-    return text.translate(_INVISIBLE)
+    # A single line of plain characters, as most sentences are, has nothing to be masked any more.
+    return text if text.isascii() and text.isprintable() else text.translate(_INVISIBLE)
 
 
 def _mask_tags(text: str) -> str:
@@ -119,7 +120,8 @@ class Token(NamedTuple):
 
 
 _TOKEN = re.compile(
-    r"[^\W\d_]+(?:['’](?:t|ll|re|ve|d|s|m)\b)?|\d+(?:[.,]\d+)*|[,:;.!?()%£$€&/+—]", re.IGNORECASE
+    r"[^\W\d_]+(?:['’](?:[tTdDsSmM]|[lL]{2}|[rRvV][eE])\b)?|\d+(?:[.,]\d+)*"
+    r"|[,:;.!?()%£$€&/+—]"
 )
 # "QualificationsStrong", "skillsExperience": a lost line end; "JavaScript", "PowerPoint": none.
 _GLUED = re.compile(
@@ -192,6 +194,11 @@ class PhraseTable(Generic[Value]):
     def __init__(self, phrases: Iterable[tuple[str, Value]]) -> None:
         self._root = _Node[Value]()
         self._root.ahead = [([], _parse(phrase), value) for phrase, value in phrases]
+
+    def starts(self, forms: Sequence[str]) -> list[int]:
+        """Indices of the words that a phrase can begin with, which most words are not."""
+        first = self._root.open()
+        return [index for index, form in enumerate(forms) if form in first]
 
     def matches(self, forms: Sequence[str], start: int) -> Iterator[tuple[int, Value]]:
         """Find the phrases that begin at a word.
@@ -883,7 +890,7 @@ def _score(sentence: str, tokens: Sequence[Token]) -> dict[ZoneLabel, float]:
     scores: dict[ZoneLabel, float] = dict.fromkeys(
         ("requirements", "duties", "about", "benefits", "how_to_apply"), 0.0
     )
-    for index in range(len(forms)):
+    for index in wordings.cues.starts(forms):
         for _, (label, weight) in wordings.cues.matches(forms, index):
             best = scores[label]
             scores[label] = max(best, weight) + (0.25 if best else 0.0)

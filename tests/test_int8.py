@@ -8,6 +8,7 @@ from transformers import BertConfig, BertModel
 from extractor.int8 import (
     INPUTS,
     Int8Convolutions,
+    Int8Heads,
     Int8Layers,
     Rounding,
     Search,
@@ -16,7 +17,7 @@ from extractor.int8 import (
     is_able,
     parts_of,
 )
-from extractor.spans import Convolutions
+from extractor.spans import Convolutions, Heads
 
 pytestmark = pytest.mark.skipif(not is_able(), reason="the processor has no fast 8-bit integers")
 
@@ -107,13 +108,29 @@ def test_products_of_some_rows_of_a_table(monkeypatch, able):
     vectors = generator.standard_normal((100, 256)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     table, rows = Table.of(vectors), np.array([3, 3, 99, 0])
-    found = table.products(rows, vectors[:5])
+    asked = table.part(0, 5)
+    found = table.products(rows, asked)
     assert (found.shape, found.dtype) == ((4, 5), np.float32)
     np.testing.assert_allclose(found, vectors[rows] @ vectors[:5].T, atol=0.004)
     np.testing.assert_allclose(table.vectors(rows), vectors[rows], atol=0.002)
     # A product does not depend on what else is asked for.
-    alone = table.products(rows[2:], vectors[1:2])[:, 0]
-    np.testing.assert_allclose(alone, found[2:, 1], atol=0 if able else 1e-6, rtol=0)
+    alone = table.products(rows[2:], table.part(1, 2))[:, 0]
+    np.testing.assert_array_equal(alone, found[2:, 1])
+
+
+def test_heads_are_close_to_those_of_32_bits():
+    torch.manual_seed(4)
+    exact = Heads(40, hidden=32, rank=8).eval()
+    words = torch.randn(3, 7, 40)
+    with torch.inference_mode():
+        wanted = exact(words)
+        ranges = find_ranges(exact.rounded, lambda: exact(words))
+        rounded = Int8Heads(exact.state_dict(), ranges)
+        found = rounded(words)
+        assert found.shape == wanted.shape == (3, 7, 2 * (5 + 2 * 8))
+        assert torch.corrcoef(torch.stack([found.ravel(), wanted.ravel()]))[0, 1] > 0.999
+        # A word's outputs do not depend on its company.
+        torch.testing.assert_close(rounded(words[1:2, :4]), found[1:2, :4], rtol=0, atol=0)
 
 
 def test_convolutions_are_close_to_those_of_32_bits():

@@ -9,6 +9,7 @@ import taxonomies
 from extractor.encoders import CachedEncoder, HashingEncoder
 from extractor.errors import ArtefactError
 from extractor.index import FormIndex, build_index, load_index, tokenize
+from extractor.int8 import Table
 from extractor.linker import FEATURES, Linker, LinkerModel, Named, Query, Ranking, load_prior
 from extractor.phrases import Phrase
 from taxonomies import Concept
@@ -37,7 +38,7 @@ def test_search_agrees_with_brute_force():
     order = np.argsort(-query @ means.T, axis=1, kind="stable")
     np.testing.assert_array_equal(INDEX.nearest(query, 9), order)
     np.testing.assert_array_equal(INDEX.nearest(query, 2), order[:, :2])
-    label, best = INDEX.similarities(query, np.array([0, 1, 2]))
+    label, best = INDEX.similarities(Table.of(query), np.array([0, 1, 2]))
     bare = [cosines[:, 0], cosines[:, [3, 4]].max(axis=1), cosines[:, 5]]
     np.testing.assert_allclose(label, np.stack(bare, axis=1), atol=0.005)
     every = [cosines[:, :3].max(axis=1), cosines[:, 3:5].max(axis=1), cosines[:, 5:].max(axis=1)]
@@ -93,6 +94,9 @@ def test_lexical_score_prefers_the_concept_that_shares_words():
     assert 2 not in scores.concepts
     assert values[2] == values.min()
     np.testing.assert_allclose([values.mean(), values.std()], [0, 1], atol=1e-6)
+    # Three names have the word.
+    assert list(INDEX.lexical_scores(["budget"], most=3).concepts) == [0]
+    assert not len(INDEX.lexical_scores(["budget"], most=2).concepts)
     nothing = INDEX.lexical_scores(*tokenize(["the of and"]))
     assert not len(nothing.best(5))
     assert not nothing.standardised(every).any()

@@ -19,6 +19,7 @@ from extractor.int8 import Int8Layers
 from extractor.interfaces import Reading
 from extractor.spans import (
     Candidate,
+    Heads,
     SpanFinder,
     SpanNetwork,
     TransformerLayers,
@@ -64,7 +65,8 @@ def small_network(seed=0):
         num_attention_heads=2,
         intermediate_size=8,
     )
-    return SpanNetwork(TransformerLayers(config), hidden=4, rank=2)
+    heads = Heads(WIDTH + spans.SHAPE_WIDTH, hidden=4, rank=2)
+    return SpanNetwork(TransformerLayers(config), heads)
 
 
 @pytest.fixture
@@ -76,10 +78,10 @@ def finder():
             if not name.startswith("layers."):
                 values.zero_()
         network.shapes.weight[spans.SHAPES.index("upper"), 0] = 1.0
-        network.hidden.weight[0, WIDTH] = 10.0  # behind the numbers of the encoder
+        network.heads.hidden.weight[0, WIDTH] = 10.0  # behind the numbers of the encoder
         inside = 2 * len(spans.LABELS) + spans.LABELS.index("KNOWLEDGE")
-        network.roles.weight[inside, 0] = 2.0
-        network.roles.bias[inside] = -10.0
+        network.heads.roles.weight[inside, 0] = 2.0
+        network.heads.roles.bias[inside] = -10.0
         network.width[:] = -4.0
     return SpanFinder(network, CachedEncoder(LetterEncoder()), thresholds=(0.5, 0.5))
 

@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="accurate")
     parser.add_argument("--empty", type=int, default=250, help="sentences without a skill")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--version", default="7")
+    parser.add_argument("--version", default="8")
     options = parser.parse_args()
 
     nlp = SkillExtractor.load(options.taxonomy, encoder=options.encoder).nlp

@@ -58,7 +58,6 @@ from extractor.spans import (
     MAX_WIDTH,
     MODELS,
     Candidate,
-    Convolutions,
     Places,
     SpanFinder,
     SpanNetwork,
@@ -548,8 +547,7 @@ def main() -> None:
     train(finder.network, learned, epochs=options.epochs, seed=options.seed)
     report("student", finder)
     sample = finder.read([words_of(sentence) for sentence in sentences[:SAMPLE]])
-    layers: TransformerLayers | Convolutions = finder.network.layers  # type: ignore[assignment]
-    ranges = find_ranges(layers.rounded, lambda: finder.candidates(sample))
+    ranges = find_ranges(finder.network.rounded, lambda: finder.candidates(sample))
     finder.save(out, ranges)
     # The card tells of what is shipped: weights in 8 bits.
     finder = SpanFinder.load(finder.encoder, out)

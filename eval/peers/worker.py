@@ -445,7 +445,9 @@ def main() -> None:
         say({"error": f"{type(error).__name__}: {error}"})
         return
     gc.collect()
-    gc.freeze()  # what is loaded stays, as in any service that reads many ads
+    # As in any service that reads many ads: what is loaded stays, and is seldom looked through.
+    gc.freeze()
+    gc.set_threshold(50_000)
     say(
         {
             "version": version(system.distribution),
