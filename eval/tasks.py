@@ -673,14 +673,15 @@ def found_spans(
 
 
 def _gold_span(text: str, span: GoldSpan) -> LabelledSpan:
-    """A gold span without a lone bracket at its edge, as no system should give one."""
-    inside = text[span.start : span.end]
+    """A gold span without a lone bracket at its edge, which the span finder does not give either."""
+    start, end = span.start, span.end
+    inside = text[start:end]
     bracket = lone_bracket(inside)
-    stripped = inside.removeprefix(bracket) if bracket == "(" else inside.removesuffix(bracket)
-    if not stripped.strip():
-        return LabelledSpan(span.start, span.end, span.label)
-    start = span.start + inside.index(stripped.strip())
-    return LabelledSpan(start, start + len(stripped.strip()), span.label)
+    kept = (inside.removeprefix("(") if bracket == "(" else inside.removesuffix(bracket)).strip()
+    if bracket and kept:
+        start += inside.index(kept)
+        end = start + len(kept)
+    return LabelledSpan(start, end, span.label)
 
 
 def _predicted_spans(result: JobResult) -> set[LabelledSpan]:

@@ -326,7 +326,8 @@ class FormIndex:
 
         Args:
             tokens: The text as `tokenize` splits it.
-            most: Words of more names than these are passed over; they take most of the time.
+            most: Words of more names than these are passed over, unless the text has no others;
+                they take most of the time.
 
         Returns:
             Of each concept the mean of its label's score and its best name's score.
@@ -335,7 +336,8 @@ class FormIndex:
         known = self.lexical.get_tokens_ids([token for token in tokens if token])
         of_words = [slice(starts[word], starts[word + 1]) for word in known]
         if most is not None:
-            of_words = [words for words in of_words if words.stop - words.start <= most]
+            rarer = [words for words in of_words if words.stop - words.start <= most]
+            of_words = rarer or of_words
         if not of_words:
             return WordScores(np.zeros(0, np.int64), np.zeros(0, np.float32), len(self.concepts))
         # A text has words with few names in common, so only these are summed up.

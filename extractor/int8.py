@@ -234,7 +234,7 @@ class Table(NamedTuple):
         chosen = self._chosen(rows)
         if is_able():
             products = torch._int_mm(chosen.bytes, asked.bytes.T)
-        else:  # exact, too: sums of bytes fit the digits of 32 bits
+        else:  # exact, too: sums of a thousand products of bytes fit the digits of 32 bits
             products = chosen.bytes.float() @ asked.bytes.float().T
         found: Vectors = (products * asked.scales.T).mul_(chosen.scales).numpy()
         return found
@@ -462,7 +462,7 @@ class Int8Heads:
         rows = words.flatten(end_dim=1)
         padded = functional.pad(rows, (0, 0, 0, _rounded(len(rows)) - len(rows)))
         found = self._outputs(self._hidden(self._write(padded)))
-        return found[: len(rows)].view(*words.shape[:2], -1)
+        return found[: len(rows)].view(*words.shape[:2], found.shape[-1])
 
 
 def normalise(states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

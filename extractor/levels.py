@@ -266,10 +266,12 @@ def _read(sentence: str) -> _Reading:
     cues: list[_Cue] = []
     read = 0
     for index in sorted({*before.starts(forms), *after.starts(forms)}):
+        if index < read:
+            continue
         found = before.longest(forms, index)
         behind = after.longest(forms, index)
         stop = max(found[0] if found else 0, behind[0] if behind else 0)
-        if index < read or not stop:
+        if not stop:
             continue
         read = stop
         chosen = found if found and found[0] == stop else behind

@@ -105,6 +105,7 @@ _LICENCE = re.compile(
     r"(?!\s(?:agreement|fee|plate|number|process|form|key))",
     re.IGNORECASE,
 )
+_LICENCE_WORD = re.compile(r"licen[cs]e|registration", re.IGNORECASE)
 _CERTIFICATE = re.compile(
     r"(?<![\w-])(?P<name>(?:[A-Z][\w&+./-]{0,30}\s(?:(?:in|of|and|&)\s)?){1,4}(?:[a-z]{1,20}\s)?)"
     r"(?P<word>[Cc]ertificat(?:ion|e))s?\b"
@@ -205,14 +206,13 @@ def _papers(masked: str) -> Iterator[_Found]:
         kind: QualificationKind = "certificate" if match.lastgroup == "certificates" else "licence"
         yield _Found(*match.span(), kind)
     # Most sentences speak of neither, and the patterns look at every word.
-    words = masked.lower()
-    if "certificat" in words:
+    if "ertificat" in masked:
         for match in _CERTIFICATE.finditer(masked):
             start = match.start()
             if article := _ARTICLE.match(masked, start):
                 start = article.end()
             if start < match.start("word"):
                 yield _Found(start, match.end(), "certificate")
-    if "licen" in words or "registration" in words:
+    if _LICENCE_WORD.search(masked):
         for match in (*_LICENCE.finditer(masked), *_LICENSED.finditer(masked)):
             yield _Found(*match.span(), "licence")

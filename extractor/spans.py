@@ -84,7 +84,9 @@ class FoundSpan(NamedTuple):
         start: Offset of its first character in the text that was read.
         end: Offset behind its last character.
         label: `SKILL` (what someone does, or is like) or `KNOWLEDGE` (what someone knows).
-        probability: Calibrated probability that an expert marks exactly this run.
+        probability: Calibrated probability that an expert marks exactly this run, or it with a lone
+            bracket. Where several runs compete for the same words, that of each is small, however
+            sure it is that the words are marked; see `decode`.
     """
 
     start: int
@@ -271,7 +273,7 @@ class TransformerLayers(nn.Module):
 class Convolutions(nn.Module):
     """Gated convolutions over states of word pieces that know nothing of their neighbours yet.
 
-    A twentieth of the work of `TransformerLayers`: each number of a state looks around by itself,
+    A sixth of the work of as many `TransformerLayers` as ship: each number of a state looks around by itself,
     then a gated linear layer takes them together (Kaiser et al., "Depthwise Separable Convolutions
     for Neural Machine Translation", ICLR 2018; Dauphin et al., "Language Modeling with Gated
     Convolutional Networks", ICML 2017).
@@ -703,7 +705,7 @@ def words_of(sentence: Span) -> Places:
 
 
 def lone_bracket(text: str) -> str:
-    """The bracket at an edge of a text whose other half it lacks: "(", ")", or nothing."""
+    """A "(" at the beginning or a ")" at the end of a text that lacks the other half, or nothing."""
     lacking = text.count(")") - text.count("(")
     if lacking < 0 and text.startswith("("):
         return "("

@@ -78,6 +78,21 @@ def test_boilerplate_asks_for_nothing() -> None:
     assert find_experience([Sentence(0, len(text), text, "requirements")]) is not None
 
 
+@pytest.mark.parametrize(
+    ("text", "paper"),
+    [
+        ("NMC registration required", "NMC registration"),
+        ("HGV LICENCE required", "HGV LICENCE"),
+        ("An AWS certification helps", "AWS certification"),
+        ("AWS Certificate", "AWS Certificate"),
+        ("We write software", None),
+    ],
+)
+def test_certificates_and_licences(text: str, paper: str | None) -> None:
+    found = find_qualifications([Sentence(0, len(text), text, "requirements")])
+    assert [item.text for item in found] == ([paper] if paper else [])
+
+
 def test_labelled_sentences() -> None:
     """Every second row was never looked at, only counted."""
     right: Counter[tuple[str, str]] = Counter()

@@ -86,6 +86,19 @@ def test_name_that_means_something_else_is_no_candidate():
     assert 1 not in ranking.concepts
 
 
+def test_words_of_many_names_are_passed_over_beside_rarer_ones(monkeypatch):
+    monkeypatch.setattr("extractor.linker.COMMON", 2)
+    linker = Linker(INDEX, CachedEncoder(ENCODER), MODEL)
+    texts = "budgets and java", "budgets"
+    mixed, common = linker.rank([Query(text, 0, (), {}) for text in texts])
+    lexical = FEATURES.index("lexical")
+
+    def of_budgets(ranking):
+        return ranking.features[list(ranking.concepts).index(0), lexical]
+
+    assert of_budgets(mixed) < 0 < of_budgets(common)
+
+
 def test_lexical_score_prefers_the_concept_that_shares_words():
     scores = INDEX.lexical_scores(*tokenize(["planning of budgets"]))
     every = np.arange(len(CONCEPTS))
@@ -94,9 +107,10 @@ def test_lexical_score_prefers_the_concept_that_shares_words():
     assert 2 not in scores.concepts
     assert values[2] == values.min()
     np.testing.assert_allclose([values.mean(), values.std()], [0, 1], atol=1e-6)
-    # Three names have the word.
-    assert list(INDEX.lexical_scores(["budget"], most=3).concepts) == [0]
-    assert not len(INDEX.lexical_scores(["budget"], most=2).concepts)
+    # Three names have the word "budget".
+    assert list(INDEX.lexical_scores(["budget", "java"], most=3).concepts) == [0, 1]
+    assert list(INDEX.lexical_scores(["budget", "java"], most=2).concepts) == [1]
+    assert list(INDEX.lexical_scores(["budget"], most=2).concepts) == [0]
     nothing = INDEX.lexical_scores(*tokenize(["the of and"]))
     assert not len(nothing.best(5))
     assert not nothing.standardised(every).any()

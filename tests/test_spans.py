@@ -154,6 +154,10 @@ def test_words_that_are_sure_are_marked_though_their_edges_are_not():
     # The other label has no part in it; what is hardly possible is never chosen.
     assert decode([edges[1], edges[0]._replace(label=0)], (0.4, 0.4)) == []
     assert decode([Candidate(0, 1, 1, 0.09)], (0.0, 0.0)) == []
+    # Calibrated probabilities may add up to more than 1, which counts as 1.
+    many = [Candidate(0, width, 0, 0.4) for width in (1, 2, 3, 4)]
+    assert decode(many, (0.71, 0.0)) == []
+    assert decode(many, (0.69, 0.0)) == [many[0]]
 
 
 @pytest.mark.parametrize(

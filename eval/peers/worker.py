@@ -445,7 +445,8 @@ def main() -> None:
         say({"error": f"{type(error).__name__}: {error}"})
         return
     gc.collect()
-    # As in any service that reads many ads: what is loaded stays, and is seldom looked through.
+    # For all systems alike, as jobshift's own workers do: what is loaded stays, and the collector
+    # seldom looks.
     gc.freeze()
     gc.set_threshold(50_000)
     say(
