@@ -673,7 +673,7 @@ def found_spans(
 
 
 def _gold_span(text: str, span: GoldSpan) -> LabelledSpan:
-    """A gold span without a lone bracket at its edge, which the span finder does not give either."""
+    """A gold span without a lone bracket at its edge, as the span finder gives its own."""
     start, end = span.start, span.end
     inside = text[start:end]
     bracket = lone_bracket(inside)

@@ -55,9 +55,9 @@ in ads, 0.6 % change against looking at those of all phrases."""
 BY_WORDS = 25
 """Concepts looked at for the lexical score."""
 COMMON = 1000
-"""A word of more names than these ("manage", "system") is left out of the lexical score of a sentence
-that has others. They take three fifths of its time, and the rankings of judged sentences are as
-good without them."""
+"""A word of more names than these ("manage", "system") is left out of the lexical score of a
+sentence that has others. They take three fifths of its time, and the rankings of judged sentences
+are as good without them."""
 
 TOGETHER = 1024
 """Sentences that are ranked at once."""

@@ -273,10 +273,10 @@ class TransformerLayers(nn.Module):
 class Convolutions(nn.Module):
     """Gated convolutions over states of word pieces that know nothing of their neighbours yet.
 
-    A sixth of the work of as many `TransformerLayers` as ship: each number of a state looks around by itself,
-    then a gated linear layer takes them together (Kaiser et al., "Depthwise Separable Convolutions
-    for Neural Machine Translation", ICLR 2018; Dauphin et al., "Language Modeling with Gated
-    Convolutional Networks", ICML 2017).
+    As shipped a sixth of the work of `TransformerLayers`: each number of a state looks around by
+    itself, then a gated linear layer takes them together (Kaiser et al., "Depthwise Separable
+    Convolutions for Neural Machine Translation", ICLR 2018; Dauphin et al., "Language Modeling with
+    Gated Convolutional Networks", ICML 2017).
 
     Args:
         width: Numbers of a state.
@@ -705,7 +705,7 @@ def words_of(sentence: Span) -> Places:
 
 
 def lone_bracket(text: str) -> str:
-    """A "(" at the beginning or a ")" at the end of a text that lacks the other half, or nothing."""
+    """A "(" at the beginning or a ")" at the end of a text that lacks the other half; or ""."""
     lacking = text.count(")") - text.count("(")
     if lacking < 0 and text.startswith("("):
         return "("
