@@ -112,7 +112,9 @@ def main() -> None:
     many, single = rows[: options.limit], rows[options.limit : options.limit + SINGLE]
     if len(single) < 2:
         parser.error(f"{options.file} has {len(rows)} ads, wanted at least {options.limit + 2}")
-    sentences = [len(split_sentences(row.text, find_zones(row.text))) for row in many]
+    sentences = statistics.mean(
+        len(split_sentences(row.text, find_zones(row.text))) for row in many
+    )
     columns = ("encoder", "workers", "arithmetic", "load s", "ads/s", "sentences/s", "memory MB")
     print("|", " | ".join((*columns, "p50 s", "p95 s", "warm s")), "|")
     print("| --- " * (len(columns) + 3) + "|")
@@ -131,7 +133,7 @@ def main() -> None:
                 found = pool.submit(measure, *given).result()
             print(
                 f"| {found.encoder} | {found.workers} | {found.arithmetic} | {found.load:.1f} "
-                f"| {found.ads:.2f} | {found.ads * statistics.mean(sentences):,.0f} "
+                f"| {found.ads:.2f} | {found.ads * sentences:,.0f} "
                 f"| {found.memory:,.0f} | {found.p50:.3f} | {found.p95:.3f} "
                 f"| {found.warm:.3f} |",
                 flush=True,
